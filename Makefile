@@ -1,0 +1,78 @@
+# Every target sets up what it needs; Python 3.11+, git and make are enough to start.
+PYTHON ?= python3
+VENV := .venv
+UV := .tools/bin/uv
+BIN := $(VENV)/bin
+SETUP := $(VENV)/.ready
+export UV_PROJECT_ENVIRONMENT := $(VENV)
+# A shell that forbids bytecode makes every import of torch take three times as long.
+unexport PYTHONDONTWRITEBYTECODE
+
+LOCKS := requirements/installer.lock requirements/operator.lock requirements/trainer.lock requirements/dev.lock
+
+.DEFAULT_GOAL := help
+.PHONY: help setup lock lint unit trainer apiserver chart cluster test demo bench cluster-up cluster-down clean
+
+help: ## Show the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
+
+setup: $(SETUP) ## Install everything a checkout needs into .venv
+
+$(UV): requirements/installer.lock
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11")'
+	$(PYTHON) -m venv .tools
+	.tools/bin/pip install -q --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+# Detectron2's source package is built without isolation against a stand-in for torch (see trainer-image/detectron2-pypi).
+$(SETUP): $(UV) requirements/dev.lock trainer-image/detectron2-pypi/requirements.txt operator/pyproject.toml trainer-image/pyproject.toml
+	test -x $(BIN)/python || $(UV) venv -q --python $(PYTHON) $(VENV)
+	$(UV) pip sync -q --python $(BIN)/python --require-hashes requirements/dev.lock
+	PYTHONPATH=$(CURDIR)/trainer-image/detectron2-pypi/build-torch $(UV) pip install -q --python $(BIN)/python \
+	  --no-deps --no-build-isolation --require-hashes -r trainer-image/detectron2-pypi/requirements.txt
+	$(UV) pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e operator -e trainer-image
+	@touch $@
+
+lock: $(UV) ## Lock the dependencies again, with hashes
+	for name in installer operator trainer dev; do \
+	  $(UV) pip compile -q --universal --generate-hashes --python-version 3.11 --no-annotate --no-header \
+	    requirements/$$name.in -o requirements/$$name.lock || exit 1; done
+
+lint: $(SETUP) ## ruff, mypy --strict, import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+unit: $(SETUP) ## Pure functions: plan, manifests, status, progress, config
+	$(BIN)/pytest -q tests/unit
+
+trainer: $(SETUP) ## Real Detectron2 under torchrun on this machine
+	$(BIN)/pytest -q tests/trainer
+
+apiserver: $(SETUP) ## The operator against a real API server and etcd
+	$(BIN)/pytest -q tests/apiserver
+
+chart: $(SETUP) ## helm render, lint, schema
+	$(BIN)/pytest -q tests/chart
+
+cluster: $(SETUP) ## Two real nodes, our images, Prometheus, helm (root on Debian, or KUBECONFIG)
+	$(BIN)/pytest -q tests/cluster
+
+test: lint unit trainer apiserver chart cluster ## Every layer
+
+demo: $(SETUP) ## Train a Mask R-CNN on handwritten digits here, without a cluster
+	$(BIN)/python examples/digits/make_digits.py --output runs/digits/data
+	$(BIN)/detectron-trainer run examples/digits/job.yaml --output runs/digits/output --volume data=runs/digits/data
+
+bench: $(SETUP) ## The operator's latency and throughput on a real API server
+	$(BIN)/python -m bench.operator --jobs 300
+
+cluster-up: $(SETUP) ## Start the two-node cluster (root on Debian)
+	$(BIN)/python -m tests.cluster up
+
+cluster-down: $(SETUP) ## Stop it and remove what it made
+	$(BIN)/python -m tests.cluster down
+
+clean: ## Remove the virtual environments
+	rm -rf .venv .tools
