@@ -1,0 +1,1 @@
+"""The test layers; `tests.cluster` also holds the machinery that the other layers start their API server with."""
