@@ -24,7 +24,7 @@ BYTE_LIMIT = 4096
 
 _NAME_LENGTH = 128
 _PATH_LENGTH = 512
-# Evaluation metrics, training metrics and characters of the verdict's message to keep: the first row that fits.
+# Evaluation metrics, training metrics and characters of the verdict to keep: the first row that fits wins.
 _BUDGETS = (
     (24, 16, 2048),
     (24, 16, 1024),
@@ -81,9 +81,9 @@ class Checkpoint:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """Results of one evaluation as ratios, named ``dataset/task/kind`` such as ``digits_validation/bbox/AP50``.
+    """Results of one evaluation as ratios, named dataset/task/kind such as ``digits_validation/bbox/AP50``.
 
-    ``average_precision`` is that of the first task (segm before keypoints before bbox) of the first test dataset.
+    ``average_precision`` is that of the first task (segm before keypoints before bbox) of the first dataset.
     """
 
     iteration: int
@@ -119,8 +119,9 @@ class Progress:
     def to_json(self, limit: int = BYTE_LIMIT) -> str:
         """One JSON document of at most `limit` bytes as UTF-8.
 
-        Left out is what the schema cannot say: values that are not finite, names of no or more than 128 characters.
-        What does not fit goes in this order: the end of the verdict's message, evaluation metrics, training metrics.
+        Left out is what the schema cannot say: values that are not finite, empty names and those above 128
+        characters. What does not fit goes in this order: the end of the verdict's message, evaluation metrics,
+        training metrics.
 
         Raises:
             ValueError: not even the shortest form fits, which a limit of 4096 bytes rules out.
@@ -224,8 +225,8 @@ class ProgressBoard:
 def write_termination_message(path: Path, progress: Progress) -> None:
     """Write `progress` to the termination log, unless a verdict stands there already.
 
-    The first process of a pod to fail knows the cause, its peers only that a connection broke: the first verdict
-    stays. The file is written in place because in a pod it is a mount of its own.
+    The first process of a pod to fail knows the cause, its peers only that a connection broke: the first
+    verdict stays. The file is written in place because in a pod it is a mount of its own.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     with os.fdopen(descriptor, "r+b") as file:
