@@ -1,0 +1,155 @@
+"""Manifests that the API server takes, and manifests that it refuses, each with the words a user must read."""
+
+import copy
+from dataclasses import dataclass, field
+from typing import Any
+
+Document = dict[str, Any]
+
+GOOD: Document = {
+    "apiVersion": "detectron.dev/v1alpha1",
+    "kind": "DetectronTrainingJob",
+    "metadata": {"name": "balloons", "namespace": "default"},
+    "spec": {
+        "config": {"base": "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_1x.yaml"},
+        "datasets": [
+            {"name": "train", "split": "train", "annotations": "/data/t.json", "images": "/data/t"},
+            {"name": "val", "split": "test", "annotations": "/data/v.json", "images": "/data/v"},
+        ],
+        "output": {"claimName": "models"},
+    },
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """GOOD with some fields set (dotted path → value; REMOVED takes the field away)."""
+
+    name: str
+    changes: dict[str, Any]
+    expected: tuple[str, ...] = field(default=())
+
+    def document(self) -> Document:
+        document = copy.deepcopy(GOOD)
+        for path, value in self.changes.items():
+            *parents, last = path.split("/")
+            node: Any = document
+            for parent in parents:
+                node = node[int(parent)] if isinstance(node, list) else node.setdefault(parent, {})
+            if value is REMOVED:
+                del node[last]
+            elif isinstance(node, list):
+                node[int(last)] = value
+            else:
+                node[last] = value
+        return document
+
+
+REMOVED = object()
+
+VARIANTS = [
+    Case(
+        "every field",
+        {
+            "spec/image": "registry.example/trainer:1",
+            "spec/imagePullPolicy": "Never",
+            "spec/imagePullSecrets": ["pull"],
+            "spec/numNodes": 4,
+            "spec/numProcPerNode": 8,
+            "spec/resourcesPerNode": {"requests": {"cpu": "4"}, "limits": {"memory": "16Gi", "nvidia.com/gpu": 8}},
+            "spec/config/inline": "SOLVER:\n  MAX_ITER: 10\n",
+            "spec/config/overrides": ["SOLVER.BASE_LR 0.01", "DATALOADER.NUM_WORKERS 2"],
+            "spec/weights": "detectron2://ImageNetPretrained/MSRA/R-50.pkl",
+            "spec/datasets/0/keypoints": {"names": ["a", "b"], "sigmas": [0.1, 0.1], "flipMap": [["a", "b"]]},
+            "spec/plugins": ["my_pkg.datasets"],
+            "spec/volumes": [
+                {"name": "data", "claimName": "data", "mountPath": "/data"},
+                {"name": "cache", "claimName": "cache", "mountPath": "/cache", "subPath": "d2", "readOnly": False},
+            ],
+            "spec/output/subPath": "runs/balloons",
+            "spec/checkpoint": {"keep": 5, "gracePeriodSeconds": 60},
+            "spec/metrics": {"period": 5},
+            "spec/env": [{"name": "NCCL_DEBUG", "value": "INFO"}],
+            "spec/nodeSelector": {"gpu": "h100"},
+            "spec/tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}],
+            "spec/runPolicy": {"suspend": True, "backoffLimit": 0},
+        },
+    ),
+    Case("ephemeral output", {"spec/output": {"ephemeral": True}}),
+    Case("weights from scratch", {"spec/weights": ""}),
+    Case("longest name", {"metadata/name": "a" * 50}),
+]
+
+BAD = [
+    Case("unknown field", {"spec/numNode": 2}, ("unknown field", "spec.numNode")),
+    Case("unknown nested field", {"spec/config/override": []}, ("unknown field", "spec.config.override")),
+    Case("no spec", {"spec": REMOVED}, ("spec", "Required value")),
+    Case("no config", {"spec/config": REMOVED}, ("spec.config", "Required value")),
+    Case("no output", {"spec/output": REMOVED}, ("spec.output", "Required value")),
+    Case("number as text", {"spec/numNodes": "two"}, ("spec.numNodes", "integer")),
+    Case("no nodes", {"spec/numNodes": 0}, ("spec.numNodes", "greater than or equal to 1")),
+    Case("too many nodes", {"spec/numNodes": 513}, ("spec.numNodes", "less than or equal to 512")),
+    Case("too many processes", {"spec/numProcPerNode": 65}, ("spec.numProcPerNode", "less than or equal to 64")),
+    Case("negative backoff", {"spec/runPolicy/backoffLimit": -1}, ("spec.runPolicy.backoffLimit",)),
+    Case("keep nothing", {"spec/checkpoint/keep": 0}, ("spec.checkpoint.keep",)),
+    Case("grace too short", {"spec/checkpoint/gracePeriodSeconds": 1}, ("spec.checkpoint.gracePeriodSeconds",)),
+    Case("bad quantity", {"spec/resourcesPerNode/limits": {"memory": "much"}}, ("spec.resourcesPerNode.limits",)),
+    Case("empty base", {"spec/config/base": ""}, ("spec.config.base",)),
+    Case("override without value", {"spec/config/overrides": ["SOLVER.MAX_ITER"]}, ("spec.config.overrides[0]",)),
+    Case("no datasets", {"spec/datasets": []}, ("spec.datasets",)),
+    Case(
+        "no dataset to train on",
+        {"spec/datasets/0/split": "test"},
+        ("spec.datasets", "at least one dataset with split train"),
+    ),
+    Case("unknown split", {"spec/datasets/0/split": "training"}, ("spec.datasets[0].split", '"train", "test"')),
+    Case("relative annotations", {"spec/datasets/0/annotations": "t.json"}, ("spec.datasets[0].annotations",)),
+    Case("dataset twice", {"spec/datasets/1/name": "train"}, ("spec.datasets[1]", "Duplicate value")),
+    Case(
+        "sigmas for other keypoints",
+        {"spec/datasets/0/keypoints": {"names": ["a", "b"], "sigmas": [0.1]}},
+        ("spec.datasets[0].keypoints", "equally long"),
+    ),
+    Case("plugin path", {"spec/plugins": ["my/plugin.py"]}, ("spec.plugins[0]",)),
+    Case(
+        "output twice",
+        {"spec/output/ephemeral": True},
+        ("spec.output", "exactly one of claimName (kept) and ephemeral"),
+    ),
+    Case("output nowhere", {"spec/output": {}}, ("spec.output", "exactly one of claimName (kept) and ephemeral")),
+    Case("output escapes", {"spec/output/subPath": "../other"}, ("spec.output.subPath", "must not contain '..'")),
+    Case(
+        "volume over the output",
+        {"spec/volumes": [{"name": "v", "claimName": "v", "mountPath": "/output/x"}]},
+        ("spec.volumes[0].mountPath", "which the operator mounts itself"),
+    ),
+    Case(
+        "two volumes in one place",
+        {
+            "spec/volumes": [
+                {"name": "v", "claimName": "v", "mountPath": "/v"},
+                {"name": "w", "claimName": "w", "mountPath": "/v"},
+            ]
+        },
+        ("spec", "two volumes at one mountPath"),
+    ),
+    Case(
+        "volume of another namespace",
+        {"spec/volumes": [{"name": "v", "claimName": "other/v", "mountPath": "/v"}]},
+        ("spec.volumes[0].claimName",),
+    ),
+    Case(
+        "torchrun's environment",
+        {"spec/env": [{"name": "PET_NNODES", "value": "9"}]},
+        ("spec.env[0].name", "reserved for the rendezvous"),
+    ),
+    Case(
+        "rendezvous environment",
+        {"spec/env": [{"name": "MASTER_ADDR", "value": "x"}]},
+        ("spec.env[0].name", "reserved for the rendezvous"),
+    ),
+    Case("environment as number", {"spec/env": [{"name": "A", "value": 1}]}, ("spec.env[0].value", "string")),
+    Case("name too long", {"metadata/name": "a" * 51}, ("metadata.name", "at most 50")),
+    Case("name with a dot", {"metadata/name": "a.b"}, ("metadata.name", "at most 50")),
+    Case("name starts with a digit", {"metadata/name": "1a"}, ("metadata.name", "at most 50")),
+]
