@@ -1,4 +1,4 @@
-"""Manifests that the API server takes, and manifests that it refuses, each with the words a user must read."""
+"""Manifests that the API server takes, and those that it refuses, each with the words a user must read."""
 
 import copy
 from dataclasses import dataclass, field
@@ -56,7 +56,10 @@ VARIANTS = [
             "spec/imagePullSecrets": ["pull"],
             "spec/numNodes": 4,
             "spec/numProcPerNode": 8,
-            "spec/resourcesPerNode": {"requests": {"cpu": "4"}, "limits": {"memory": "16Gi", "nvidia.com/gpu": 8}},
+            "spec/resourcesPerNode": {
+                "requests": {"cpu": "4"},
+                "limits": {"memory": "16Gi", "nvidia.com/gpu": 8},
+            },
             "spec/config/inline": "SOLVER:\n  MAX_ITER: 10\n",
             "spec/config/overrides": ["SOLVER.BASE_LR 0.01", "DATALOADER.NUM_WORKERS 2"],
             "spec/weights": "detectron2://ImageNetPretrained/MSRA/R-50.pkl",
@@ -64,7 +67,13 @@ VARIANTS = [
             "spec/plugins": ["my_pkg.datasets"],
             "spec/volumes": [
                 {"name": "data", "claimName": "data", "mountPath": "/data"},
-                {"name": "cache", "claimName": "cache", "mountPath": "/cache", "subPath": "d2", "readOnly": False},
+                {
+                    "name": "cache",
+                    "claimName": "cache",
+                    "mountPath": "/cache",
+                    "subPath": "d2",
+                    "readOnly": False,
+                },
             ],
             "spec/output/subPath": "runs/balloons",
             "spec/checkpoint": {"keep": 5, "gracePeriodSeconds": 60},
@@ -89,21 +98,37 @@ BAD = [
     Case("number as text", {"spec/numNodes": "two"}, ("spec.numNodes", "integer")),
     Case("no nodes", {"spec/numNodes": 0}, ("spec.numNodes", "greater than or equal to 1")),
     Case("too many nodes", {"spec/numNodes": 513}, ("spec.numNodes", "less than or equal to 512")),
-    Case("too many processes", {"spec/numProcPerNode": 65}, ("spec.numProcPerNode", "less than or equal to 64")),
+    Case(
+        "too many processes", {"spec/numProcPerNode": 65}, ("spec.numProcPerNode", "less than or equal to 64")
+    ),
     Case("negative backoff", {"spec/runPolicy/backoffLimit": -1}, ("spec.runPolicy.backoffLimit",)),
     Case("keep nothing", {"spec/checkpoint/keep": 0}, ("spec.checkpoint.keep",)),
-    Case("grace too short", {"spec/checkpoint/gracePeriodSeconds": 1}, ("spec.checkpoint.gracePeriodSeconds",)),
-    Case("bad quantity", {"spec/resourcesPerNode/limits": {"memory": "much"}}, ("spec.resourcesPerNode.limits",)),
+    Case(
+        "grace too short", {"spec/checkpoint/gracePeriodSeconds": 1}, ("spec.checkpoint.gracePeriodSeconds",)
+    ),
+    Case(
+        "bad quantity",
+        {"spec/resourcesPerNode/limits": {"memory": "much"}},
+        ("spec.resourcesPerNode.limits",),
+    ),
     Case("empty base", {"spec/config/base": ""}, ("spec.config.base",)),
-    Case("override without value", {"spec/config/overrides": ["SOLVER.MAX_ITER"]}, ("spec.config.overrides[0]",)),
+    Case(
+        "override without value",
+        {"spec/config/overrides": ["SOLVER.MAX_ITER"]},
+        ("spec.config.overrides[0]",),
+    ),
     Case("no datasets", {"spec/datasets": []}, ("spec.datasets",)),
     Case(
         "no dataset to train on",
         {"spec/datasets/0/split": "test"},
         ("spec.datasets", "at least one dataset with split train"),
     ),
-    Case("unknown split", {"spec/datasets/0/split": "training"}, ("spec.datasets[0].split", '"train", "test"')),
-    Case("relative annotations", {"spec/datasets/0/annotations": "t.json"}, ("spec.datasets[0].annotations",)),
+    Case(
+        "unknown split", {"spec/datasets/0/split": "training"}, ("spec.datasets[0].split", '"train", "test"')
+    ),
+    Case(
+        "relative annotations", {"spec/datasets/0/annotations": "t.json"}, ("spec.datasets[0].annotations",)
+    ),
     Case("dataset twice", {"spec/datasets/1/name": "train"}, ("spec.datasets[1]", "Duplicate value")),
     Case(
         "sigmas for other keypoints",
@@ -116,8 +141,16 @@ BAD = [
         {"spec/output/ephemeral": True},
         ("spec.output", "exactly one of claimName (kept) and ephemeral"),
     ),
-    Case("output nowhere", {"spec/output": {}}, ("spec.output", "exactly one of claimName (kept) and ephemeral")),
-    Case("output escapes", {"spec/output/subPath": "../other"}, ("spec.output.subPath", "must not contain '..'")),
+    Case(
+        "output nowhere",
+        {"spec/output": {}},
+        ("spec.output", "exactly one of claimName (kept) and ephemeral"),
+    ),
+    Case(
+        "output escapes",
+        {"spec/output/subPath": "../other"},
+        ("spec.output.subPath", "must not contain '..'"),
+    ),
     Case(
         "volume over the output",
         {"spec/volumes": [{"name": "v", "claimName": "v", "mountPath": "/output/x"}]},
