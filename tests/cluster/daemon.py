@@ -122,6 +122,8 @@ class Daemon:
         if process := self.process():
             process.send(signal.SIGKILL)
             wait_until(lambda: self.process() is None, 10, f"{self.name} (pid {process.pid}) to die")
+        if self._child is not None:
+            self._child.wait()  # it may have died between the last poll and the look at its state
         self.pid_file.unlink(missing_ok=True)
 
     def check(self) -> None:
