@@ -203,7 +203,8 @@ def write_images(folder: Path, content: Iterable[Scene]) -> dict[str, Any]:
         Image.fromarray(scene.image).save(folder / name)
         height, width = scene.image.shape[:2]
         images.append({"id": number, "file_name": name, "height": height, "width": width})
-        annotations += (annotation(len(annotations) + n, number, d) for n, d in enumerate(scene.digits, 1))
+        for placed in scene.digits:
+            annotations.append(annotation(len(annotations) + 1, number, placed))
     categories = [{"id": label + 1, "name": str(label), "supercategory": "digit"} for label in range(10)]
     return {
         "info": {"description": DESCRIPTION},
