@@ -120,8 +120,8 @@ class Progress:
         """One JSON document of at most `limit` bytes as UTF-8.
 
         Left out is what the schema cannot say: values that are not finite, empty names and those above 128
-        characters. What does not fit goes in this order: the end of the verdict's message, evaluation metrics,
-        training metrics.
+        characters. What does not fit goes in this order: the end of the message, evaluation metrics, training
+        metrics.
 
         Raises:
             ValueError: not even the shortest form fits, which a limit of 4096 bytes rules out.
