@@ -1,0 +1,29 @@
+"""Labels that find a job's pods, for the operator's watch, the Service and the topology spread."""
+
+from __future__ import annotations
+
+from detectron_operator.names import GROUP
+
+MANAGED_BY = "app.kubernetes.io/managed-by"
+OPERATOR = "detectron-operator"
+JOB = f"{GROUP}/job"
+ATTEMPT = f"{GROUP}/attempt"
+NODE_INDEX = f"{GROUP}/node-index"
+
+SELECTOR = f"{MANAGED_BY}={OPERATOR}"
+"""What the operator watches, filtered by the API server."""
+
+
+def of_job(job: str) -> dict[str, str]:
+    """Labels of every child of a job."""
+    return {MANAGED_BY: OPERATOR, JOB: job}
+
+
+def of_attempt(job: str, attempt: int) -> dict[str, str]:
+    """Labels shared by the pods of one attempt."""
+    return {**of_job(job), ATTEMPT: str(attempt)}
+
+
+def of_pod(job: str, attempt: int, index: int) -> dict[str, str]:
+    """Labels of one pod."""
+    return {**of_attempt(job, attempt), NODE_INDEX: str(index)}

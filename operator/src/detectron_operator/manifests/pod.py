@@ -1,0 +1,162 @@
+"""One pod of a gang, under the restricted Pod Security Standard.
+
+It has no probes: peers resolve each other before anything could be ready, so readiness would gate nothing, and a
+liveness probe would kill a gang for a slow data set. That training makes progress is judged from its progress
+document.
+"""
+
+from __future__ import annotations
+
+import posixpath
+
+from detectron_operator import labels, names
+from detectron_operator.api import TrainingJob, Volume
+from detectron_operator.manifests import metadata
+from detectron_operator.manifests.configmap import MANIFEST_KEY
+from detectron_operator.manifests.torchrun import (
+    COMMAND,
+    MANIFEST_PATH,
+    METRICS_PORT,
+    OUTPUT_PATH,
+    RENDEZVOUS_PORT,
+    TERMINATION_LOG,
+    environment,
+)
+from detectron_operator.observed import CONTAINER
+
+USER = 65532
+"""The images' non-root user and group."""
+
+_SHARED_MEMORY_GI = 1
+"""Shared memory a process: data-loader workers hand their batches over through it."""
+
+
+def pod(job: TrainingJob, attempt: int, index: int, trainer_image: str) -> dict[str, object]:
+    """The manifest of one pod; `trainer_image` serves jobs that name no image of their own."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": metadata(
+            job, names.pod_name(job.name, attempt, index), labels.of_pod(job.name, attempt, index)
+        ),
+        "spec": {
+            "restartPolicy": "Never",
+            "hostname": names.hostname(index),
+            "subdomain": job.name,
+            "automountServiceAccountToken": False,
+            "enableServiceLinks": False,
+            "terminationGracePeriodSeconds": job.spec.grace_period_seconds,
+            "securityContext": {
+                "runAsNonRoot": True,
+                "runAsUser": USER,
+                "runAsGroup": USER,
+                "fsGroup": USER,
+                "fsGroupChangePolicy": "OnRootMismatch",
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "topologySpreadConstraints": [_spread(job, attempt)],
+            "containers": [_container(job, attempt, index, trainer_image)],
+            "volumes": _volumes(job, index),
+            **_scheduling(job),
+        },
+    }
+
+
+def _scheduling(job: TrainingJob) -> dict[str, object]:
+    """Parts of the pod spec that stand only where the job asks for them."""
+    asked = {
+        "imagePullSecrets": [{"name": name} for name in job.spec.image_pull_secrets],
+        "nodeSelector": dict(job.spec.node_selector),
+        "tolerations": [dict(toleration) for toleration in job.spec.tolerations],
+    }
+    return {field: value for field, value in asked.items() if value}
+
+
+def _spread(job: TrainingJob, attempt: int) -> dict[str, object]:
+    """One pod a node where there is room; a gang that fits only on fewer nodes still trains."""
+    return {
+        "maxSkew": 1,
+        "topologyKey": "kubernetes.io/hostname",
+        "whenUnsatisfiable": "ScheduleAnyway",
+        "labelSelector": {"matchLabels": labels.of_attempt(job.name, attempt)},
+    }
+
+
+def _container(job: TrainingJob, attempt: int, index: int, trainer_image: str) -> dict[str, object]:
+    wired = environment(job, attempt, index)
+    return {
+        "name": CONTAINER,
+        "image": job.spec.image or trainer_image,
+        "imagePullPolicy": job.spec.image_pull_policy,
+        "command": list(COMMAND),
+        "env": [{"name": name, "value": value} for name, value in {**job.spec.env, **wired}.items()],
+        "ports": [
+            {"name": "rendezvous", "containerPort": RENDEZVOUS_PORT},
+            {"name": "metrics", "containerPort": METRICS_PORT},
+        ],
+        "resources": {"requests": dict(job.spec.requests), "limits": dict(job.spec.limits)},
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "terminationMessagePath": TERMINATION_LOG,
+        "terminationMessagePolicy": "File",
+        "volumeMounts": _mounts(job, index),
+    }
+
+
+def _holds_output(job: TrainingJob, index: int) -> bool:
+    """Only node 0 mounts the claim, so that one ReadWriteOnce volume serves any number of nodes."""
+    return index == 0 and job.spec.output.claim_name is not None
+
+
+def _mounts(job: TrainingJob, index: int) -> list[dict[str, object]]:
+    output: dict[str, object] = {"name": "output", "mountPath": OUTPUT_PATH}
+    if _holds_output(job, index):
+        output["subPath"] = job.spec.output.sub_path or job.name
+    return [
+        {"name": "job", "mountPath": posixpath.dirname(MANIFEST_PATH), "readOnly": True},
+        output,
+        {"name": "shared-memory", "mountPath": "/dev/shm"},
+        {"name": "tmp", "mountPath": "/tmp"},
+        *(_user_mount(volume) for volume in job.spec.volumes),
+    ]
+
+
+def _user_mount(volume: Volume) -> dict[str, object]:
+    mount: dict[str, object] = {
+        "name": _volume_name(volume),
+        "mountPath": volume.mount_path,
+        "readOnly": volume.read_only,
+    }
+    return mount | ({"subPath": volume.sub_path} if volume.sub_path else {})
+
+
+def _volumes(job: TrainingJob, index: int) -> list[dict[str, object]]:
+    shared_memory = f"{_SHARED_MEMORY_GI * job.spec.num_proc_per_node}Gi"
+    return [
+        {
+            "name": "job",
+            "configMap": {
+                "name": job.name,
+                "items": [{"key": MANIFEST_KEY, "path": posixpath.basename(MANIFEST_PATH)}],
+            },
+        },
+        {
+            "name": "output",
+            **(_claim(job.spec.output.claim_name) if _holds_output(job, index) else {"emptyDir": {}}),
+        },
+        {"name": "shared-memory", "emptyDir": {"medium": "Memory", "sizeLimit": shared_memory}},
+        {"name": "tmp", "emptyDir": {}},
+        *({"name": _volume_name(volume), **_claim(volume.claim_name)} for volume in job.spec.volumes),
+    ]
+
+
+def _claim(name: str | None) -> dict[str, object]:
+    return {"persistentVolumeClaim": {"claimName": name}}
+
+
+def _volume_name(volume: Volume) -> str:
+    """Prefixed, so that a user's volume can have any name."""
+    return f"user-{volume.name}"

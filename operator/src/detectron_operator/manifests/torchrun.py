@@ -1,0 +1,40 @@
+"""How torchrun finds its gang: the environment of docs/pod-contract.md."""
+
+from __future__ import annotations
+
+from detectron_operator import names
+from detectron_operator.api import TrainingJob
+
+COMMAND = ("torchrun", "--module", "detectron_trainer")
+RENDEZVOUS_PORT = 29400
+METRICS_PORT = 9464
+MANIFEST_PATH = "/etc/detectron/job.yaml"
+OUTPUT_PATH = "/output"
+TERMINATION_LOG = "/dev/termination-log"
+
+_SHUTDOWN_RESERVE = 5
+"""Seconds of the grace period that torchrun leaves to itself after its workers had theirs."""
+
+
+def environment(job: TrainingJob, attempt: int, index: int) -> dict[str, str]:
+    """The variables that wire one pod into the rendezvous of its attempt; users cannot name any of them."""
+    conf = f"is_host={'true' if index == 0 else 'false'},join_timeout=600,last_call_timeout=5"
+    return {
+        "PET_NNODES": str(job.spec.num_nodes),
+        "PET_NPROC_PER_NODE": str(job.spec.num_proc_per_node),
+        "PET_RDZV_BACKEND": "c10d",
+        "PET_RDZV_ENDPOINT": f"{names.host(job.name, 0)}:{RENDEZVOUS_PORT}",
+        "PET_RDZV_ID": f"{job.uid}-{attempt}",
+        "PET_RDZV_CONF": conf,
+        "PET_MAX_RESTARTS": "0",
+        "PET_LOCAL_ADDR": names.host(job.name, index),
+        "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
+        "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": str(job.spec.grace_period_seconds - _SHUTDOWN_RESERVE),
+        "DETECTRON_JOB": f"{job.namespace}/{job.name}",
+        "DETECTRON_ATTEMPT": str(attempt),
+        "DETECTRON_NODE": str(index),
+        "DETECTRON_MANIFEST": MANIFEST_PATH,
+        "DETECTRON_OUTPUT": OUTPUT_PATH,
+        "DETECTRON_METRICS_PORT": str(METRICS_PORT),
+        "DETECTRON_TERMINATION_LOG": TERMINATION_LOG,
+    }

@@ -1,0 +1,160 @@
+"""Pods as the plan sees them: the few facts of a raw pod on which decisions rest."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from detectron_operator import labels, names, shape
+from detectron_operator.shape import ShapeError
+
+CONTAINER = "trainer"
+
+_PATIENCE = frozenset({"ContainerCreating", "PodInitializing"})
+"""Waiting reasons of a pod that is merely on its way."""
+
+_BACK_OFF = re.compile(r'Back-off pulling image "[^"]*": (?:ErrImagePull: )?')
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pod:
+    """One pod of a gang.
+
+    `phase` is the pod's own (Pending, Running, Succeeded, Failed, Unknown). `reason` and `message` are the scheduler's
+    or kubelet's words where it is stuck or has failed. `disruption` names who took it away (eviction, preemption,
+    taint, node shutdown), which is no failure of the job.
+    """
+
+    namespace: str
+    name: str
+    uid: str
+    job: str
+    job_uid: str
+    attempt: int
+    index: int
+    phase: str
+    ready: bool
+    deleting: bool
+    node: str
+    ip: str | None
+    exit_code: int | None
+    termination_message: str | None
+    reason: str | None
+    message: str | None
+    disruption: str | None
+
+    @property
+    def alive(self) -> bool:
+        """Whether its processes may still run; on a lost node nobody knows, so Unknown counts as alive."""
+        return self.phase not in ("Succeeded", "Failed")
+
+
+def observe_pod(raw: Mapping[str, object]) -> Pod | None:
+    """The facts of a raw pod; None where it is no pod of a DetectronTrainingJob."""
+    try:
+        metadata = shape.mapping(raw.get("metadata"), "metadata")
+        tags = shape.mapping(metadata.get("labels") or {}, "metadata.labels")
+        owner = _controller(metadata)
+        if owner is None or tags.get(labels.MANAGED_BY) != labels.OPERATOR:
+            return None
+        spec = shape.mapping(raw.get("spec") or {}, "spec")
+        status = shape.mapping(raw.get("status") or {}, "status")
+        state = _container_state(status)
+        terminated = _mapping(state, "terminated")
+        reason, message = _words(status, state)
+        return Pod(
+            namespace=_text(metadata, "namespace") or "",
+            name=_text(metadata, "name") or "",
+            uid=_text(metadata, "uid") or "",
+            job=_text(owner, "name") or "",
+            job_uid=_text(owner, "uid") or "",
+            attempt=_label_number(tags, labels.ATTEMPT),
+            index=_label_number(tags, labels.NODE_INDEX),
+            phase=_text(status, "phase") or "Pending",
+            ready=_condition(status, "Ready").get("status") == "True",
+            deleting=metadata.get("deletionTimestamp") is not None,
+            node=_text(spec, "nodeName") or "",
+            ip=_text(status, "podIP"),
+            exit_code=_number(terminated, "exitCode"),
+            termination_message=_text(terminated, "message"),
+            reason=reason,
+            message=message,
+            disruption=_disruption(status),
+        )
+    except ShapeError:
+        # Whoever can label and own a pod like ours can write nonsense into it; it is then no pod of ours.
+        return None
+
+
+def _controller(metadata: Mapping[str, object]) -> Mapping[str, object] | None:
+    for owner in _mappings(metadata, "ownerReferences"):
+        group = str(owner.get("apiVersion", "")).partition("/")[0]
+        if owner.get("controller") is True and group == names.GROUP and owner.get("kind") == names.KIND:
+            return owner
+    return None
+
+
+def _words(status: Mapping[str, object], state: Mapping[str, object]) -> tuple[str | None, str | None]:
+    """Reason and message, the most specific source first."""
+    if _text(status, "reason"):
+        return _text(status, "reason"), _text(status, "message")
+    terminated = _mapping(state, "terminated")
+    if terminated:
+        return _text(terminated, "reason"), None
+    waiting = _mapping(state, "waiting")
+    reason = _text(waiting, "reason")
+    if reason in ("ErrImagePull", "ImagePullBackOff"):
+        # The kubelet alternates between the two for as long as the image is missing; the cause is one and the same.
+        return "ErrImagePull", _BACK_OFF.sub("", _text(waiting, "message") or "") or None
+    if reason and reason not in _PATIENCE:
+        return reason, _text(waiting, "message")
+    scheduled = _condition(status, "PodScheduled")
+    if scheduled.get("status") == "False":
+        return _text(scheduled, "reason"), _text(scheduled, "message")
+    return None, None
+
+
+def _disruption(status: Mapping[str, object]) -> str | None:
+    """Who took the pod away; a kubelet's eviction for overuse is a failure of the job's own and not among them."""
+    condition = _condition(status, "DisruptionTarget")
+    if condition.get("status") != "True" or status.get("reason") == "Evicted":
+        return None
+    return _text(condition, "reason") or "DisruptionTarget"
+
+
+def _container_state(status: Mapping[str, object]) -> Mapping[str, object]:
+    for container in _mappings(status, "containerStatuses"):
+        if container.get("name") == CONTAINER:
+            return _mapping(container, "state")
+    return {}
+
+
+def _condition(status: Mapping[str, object], kind: str) -> Mapping[str, object]:
+    return next((item for item in _mappings(status, "conditions") if item.get("type") == kind), {})
+
+
+def _mappings(raw: Mapping[str, object], key: str) -> Iterator[Mapping[str, object]]:
+    for item in shape.sequence(raw.get(key) or (), key, at_most=256):
+        yield shape.mapping(item, key)
+
+
+def _mapping(raw: Mapping[str, object], key: str) -> Mapping[str, object]:
+    return shape.mapping(raw.get(key) or {}, key)
+
+
+def _text(raw: Mapping[str, object], key: str) -> str | None:
+    value = raw.get(key)
+    return None if value is None or value == "" else shape.text(value, key, at_most=65536)
+
+
+def _number(raw: Mapping[str, object], key: str) -> int | None:
+    value = raw.get(key)
+    return None if value is None else shape.integer(value, key, at_least=-(2**31), at_most=2**31)
+
+
+def _label_number(tags: Mapping[str, object], key: str) -> int:
+    written = shape.text(tags.get(key), key, at_most=63)
+    if not (written.isascii() and written.isdigit()):
+        raise ShapeError(key, f"{written!r} is not a number")
+    return int(written)
