@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import json
 import signal
 import socket
@@ -24,6 +25,9 @@ from tests.cluster.kubectl import Kubectl
 from tests.cluster.waiting import wait_until
 
 _SERVICE_ISSUER = "https://kubernetes.default.svc"
+_SERVICE_RANGE, _SERVICE_ADDRESS = "10.96.0.0/16", "10.96.0.1"
+_KUBELET_CLIENT = "kube-apiserver-kubelet-client"
+_CONTROLLERS, _SCHEDULER = "system:kube-controller-manager", "system:kube-scheduler"
 _AUDIT_POLICY = {
     "apiVersion": "audit.k8s.io/v1",
     "kind": "Policy",
@@ -83,11 +87,10 @@ class ControlPlane:
         self.directory = directory
         self.address = address
         self.ports = ports or Ports.free()
-        self.authority = pki.Authority(directory / "pki", datetime.datetime.now(datetime.UTC))
         self.audit_log = directory / "audit.log"
-        self.kubeconfig = self.kubeconfig_for("admin", ["system:masters"])
+        self.kubeconfig = directory / "admin.kubeconfig"
         self.kubectl = Kubectl(self.kubeconfig)
-        self._service_account_keys = pki.service_account_keys(directory / "pki")
+        self._keys = directory / "pki"
         self._env, self._detached = env or {}, detached
 
         self.etcd = self._daemon("etcd", self._etcd_flags())
@@ -99,6 +102,11 @@ class ControlPlane:
             else None
         )
         self.scheduler = self._daemon("kube-scheduler", self._scheduler_flags()) if scheduler else None
+
+    @functools.cached_property
+    def authority(self) -> pki.Authority:
+        """Who signs the certificates; its keys are made at the first use."""
+        return pki.Authority(self._keys, datetime.datetime.now(datetime.UTC))
 
     @property
     def server(self) -> str:
@@ -113,6 +121,7 @@ class ControlPlane:
 
     def start(self) -> None:
         """Start what does not run and wait until the API server and the controllers answer."""
+        self._write_configuration()
         for daemon in self.daemons:
             daemon.start()
         self.wait_ready()
@@ -151,9 +160,29 @@ class ControlPlane:
 
     def kubeconfig_for(self, user: str, groups: Sequence[str] = ()) -> Path:
         """A kubeconfig file for this user and groups, with a client certificate made on the spot."""
-        path = self.directory / f"{user.replace(':', '-')}.kubeconfig"
+        path = self._kubeconfig_path(user)
         pki.write_private(path, self.authority.kubeconfig(self.server, user, groups).encode())
         return path
+
+    def _kubeconfig_path(self, user: str) -> Path:
+        return self.directory / f"{user.replace(':', '-')}.kubeconfig"
+
+    def _write_configuration(self) -> None:
+        """Write the keys and files that the programs' flags name."""
+        names = ["kubernetes", "kubernetes.default", "kubernetes.default.svc", "localhost"]
+        hosts = [*names, "127.0.0.1", _SERVICE_ADDRESS, self.address]
+        for user, groups, served in (
+            ("kube-apiserver", (), hosts),
+            (_KUBELET_CLIENT, ("system:masters",), ()),
+            ("probe", ("system:masters",), ()),
+        ):
+            if not (self._keys / f"{user}.key").exists():
+                self.authority.issue(user, groups, served).write(self._keys / user)
+        pki.write_service_account_keys(self._keys)
+        self.kubeconfig_for("admin", ["system:masters"])
+        self.kubeconfig_for(_CONTROLLERS, ["system:masters"])
+        self.kubeconfig_for(_SCHEDULER)
+        (self.directory / "audit-policy.json").write_text(json.dumps(_AUDIT_POLICY))
 
     def __enter__(self) -> ControlPlane:
         try:
@@ -174,10 +203,7 @@ class ControlPlane:
 
     def _tls(self) -> ssl.SSLContext:
         context = ssl.create_default_context(cafile=str(self.authority.path))
-        stem = self.directory / "pki" / "probe"
-        if not stem.with_name("probe.key").exists():
-            self.authority.issue("probe", ["system:masters"]).write(stem)
-        context.load_cert_chain(stem.with_name("probe.crt"), stem.with_name("probe.key"))
+        context.load_cert_chain(self._keys / "probe.crt", self._keys / "probe.key")
         return context
 
     def _etcd_flags(self) -> list[str]:
@@ -195,31 +221,22 @@ class ControlPlane:
         ]
 
     def _apiserver_flags(self, controllers: bool, audit: bool) -> list[str]:
-        keys = self.directory / "pki"
-        hosts = ["kubernetes", "kubernetes.default", "kubernetes.default.svc", "localhost"]
-        certificate, key = self.authority.issue(
-            "kube-apiserver", hosts=[*hosts, "127.0.0.1", "10.96.0.1", self.address]
-        ).write(keys / "apiserver")
-        client, client_key = self.authority.issue("kube-apiserver-client", ["system:masters"]).write(
-            keys / "apiserver-client"
-        )
-        private, public = self._service_account_keys
         flags = [
             f"--etcd-servers=http://127.0.0.1:{self.ports.etcd}",
             f"--bind-address={self.address}",
             f"--advertise-address={self.address}",
             f"--secure-port={self.ports.apiserver}",
-            f"--tls-cert-file={certificate}",
-            f"--tls-private-key-file={key}",
-            f"--client-ca-file={self.authority.path}",
-            f"--kubelet-client-certificate={client}",
-            f"--kubelet-client-key={client_key}",
-            f"--kubelet-certificate-authority={self.authority.path}",
+            f"--tls-cert-file={self._keys / 'kube-apiserver.crt'}",
+            f"--tls-private-key-file={self._keys / 'kube-apiserver.key'}",
+            f"--client-ca-file={self._keys / 'ca.crt'}",
+            f"--kubelet-client-certificate={self._keys / f'{_KUBELET_CLIENT}.crt'}",
+            f"--kubelet-client-key={self._keys / f'{_KUBELET_CLIENT}.key'}",
+            f"--kubelet-certificate-authority={self._keys / 'ca.crt'}",
             "--kubelet-preferred-address-types=InternalIP",
             f"--service-account-issuer={_SERVICE_ISSUER}",
-            f"--service-account-key-file={public}",
-            f"--service-account-signing-key-file={private}",
-            "--service-cluster-ip-range=10.96.0.0/16",
+            f"--service-account-key-file={self._keys / 'service-account.pub'}",
+            f"--service-account-signing-key-file={self._keys / 'service-account.key'}",
+            f"--service-cluster-ip-range={_SERVICE_RANGE}",
             "--authorization-mode=Node,RBAC",
             "--allow-privileged=true",
             "--endpoint-reconciler-type=" + ("none" if self.address == "127.0.0.1" else "lease"),
@@ -228,18 +245,16 @@ class ControlPlane:
             flags.append("--disable-admission-plugins=ServiceAccount")
         if audit:
             policy = self.directory / "audit-policy.json"
-            policy.write_text(json.dumps(_AUDIT_POLICY))
             flags += [f"--audit-policy-file={policy}", f"--audit-log-path={self.audit_log}"]
         return flags
 
     def _controller_flags(self) -> list[str]:
-        keys = self.directory / "pki"
         return [
-            f"--kubeconfig={self.kubeconfig_for('system:kube-controller-manager', ['system:masters'])}",
-            f"--service-account-private-key-file={self._service_account_keys[0]}",
-            f"--root-ca-file={self.authority.path}",
-            f"--cluster-signing-cert-file={keys / 'ca.crt'}",
-            f"--cluster-signing-key-file={keys / 'ca.key'}",
+            f"--kubeconfig={self._kubeconfig_path(_CONTROLLERS)}",
+            f"--service-account-private-key-file={self._keys / 'service-account.key'}",
+            f"--root-ca-file={self._keys / 'ca.crt'}",
+            f"--cluster-signing-cert-file={self._keys / 'ca.crt'}",
+            f"--cluster-signing-key-file={self._keys / 'ca.key'}",
             "--use-service-account-credentials",
             "--leader-elect=false",
             "--secure-port=0",
@@ -250,7 +265,7 @@ class ControlPlane:
 
     def _scheduler_flags(self) -> list[str]:
         return [
-            f"--kubeconfig={self.kubeconfig_for('system:kube-scheduler')}",
+            f"--kubeconfig={self._kubeconfig_path(_SCHEDULER)}",
             "--leader-elect=false",
             "--secure-port=0",
             "--kube-api-qps=1000",

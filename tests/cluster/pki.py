@@ -99,24 +99,25 @@ class Authority:
         )
 
 
-def service_account_keys(directory: Path) -> tuple[Path, Path]:
-    """The paths of the private and the public key that sign and check service-account tokens, made once."""
-    private_path, public_path = directory / "service-account.key", directory / "service-account.pub"
-    if not public_path.exists():
-        private = ec.generate_private_key(ec.SECP256R1())
-        write_private(private_path, private_pem(private))
-        public_path.write_bytes(
-            private.public_key().public_bytes(
-                serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-            )
+def write_service_account_keys(directory: Path) -> None:
+    """Write the pair that signs and checks service-account tokens, `service-account.{key,pub}`, once."""
+    if (directory / "service-account.pub").exists():
+        return
+    private = ec.generate_private_key(ec.SECP256R1())
+    write_private(directory / "service-account.key", private_pem(private))
+    (directory / "service-account.pub").write_bytes(
+        private.public_key().public_bytes(
+            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
         )
-    return private_path, public_path
+    )
 
 
 def write_private(path: Path, content: bytes) -> None:
-    """Write a file that only its owner can read."""
-    path.touch(mode=0o600)
-    path.write_bytes(content)
+    """Write a file that only its owner can read; who reads meanwhile sees the old content or the new one."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.touch(mode=0o600)
+    partial.write_bytes(content)
+    partial.rename(path)
 
 
 def private_pem(private: ec.EllipticCurvePrivateKey) -> bytes:

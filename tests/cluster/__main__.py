@@ -1,0 +1,82 @@
+"""`python -m tests.cluster`: the test cluster by hand."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from tests.cluster import binaries, cluster
+from tests.cluster.command import CommandError
+from tests.cluster.daemon import DaemonError
+from tests.cluster.kubectl import KubectlError
+from tests.cluster.packages import MachineError
+
+_EXPECTED = (
+    binaries.GoError,
+    cluster.ClusterError,
+    CommandError,
+    DaemonError,
+    KubectlError,
+    MachineError,
+    TimeoutError,
+)
+
+
+def main() -> int:
+    """Run one command; 1 if it failed or, for `status`, if something does not run."""
+    parser = argparse.ArgumentParser(prog="python -m tests.cluster", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("up", help="start the two-node cluster, or say that it runs")
+    commands.add_parser("down", help="remove it and everything that it left on this machine")
+    commands.add_parser("status", help="what runs and what does not")
+    commands.add_parser("kubeconfig", help="print the path of its kubeconfig")
+    commands.add_parser("build", help="build the programs into the cache")
+    load = commands.add_parser("load-image", help="import docker-archives into every node")
+    load.add_argument("archive", type=Path, nargs="+")
+    kubectl = commands.add_parser("kubectl", help="run the cluster's own kubectl")
+    kubectl.add_argument("arguments", nargs=argparse.REMAINDER)
+    given = parser.parse_args()
+    try:
+        return _run(given)
+    except _EXPECTED as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def _run(given: argparse.Namespace) -> int:
+    match given.command:
+        case "up":
+            cluster.up()
+        case "down":
+            cluster.down()
+        case "status":
+            return _status()
+        case "kubeconfig":
+            print(cluster.KUBECONFIG)
+        case "build":
+            for tool in binaries.ALL:
+                print(binaries.build(tool))
+        case "load-image":
+            running = cluster.connect()
+            for archive in given.archive:
+                running.load_image(archive)
+        case "kubectl":
+            program = str(binaries.program("kubectl"))
+            os.execv(program, [program, "--kubeconfig", str(cluster.KUBECONFIG), *given.arguments])
+    return 0
+
+
+def _status() -> int:
+    parts = cluster.status()
+    for name, state in parts.items():
+        print(f"{name:26} {state}")
+    if not parts:
+        print("there is no cluster on this machine")
+    whole = parts and all(state == "ready" or state.startswith("running") for state in parts.values())
+    return 0 if whole else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,101 @@
+"""Everything that the cluster is on this machine, found by name and removed, whoever left it.
+
+Bridges, cgroups and tables have fixed names, daemons and shims carry `MARKER` in their environment, and all
+files and mounts are below `STATE`: so the cluster of a killed run or of another checkout is found as well.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from pathlib import Path
+
+from tests.cluster import cgroups, network
+from tests.cluster.command import run
+from tests.cluster.daemon import Process
+from tests.cluster.waiting import wait_until
+
+# One machine holds one cluster, because its bridges and ports are the machine's; so the folder is fixed too.
+STATE = Path("/var/lib/detectron-test-cluster")
+MARKER = "DETECTRON_TEST_CLUSTER"
+FORMER_FORWARDING = STATE / "ip_forward"
+_CONTAINER_LOGS = Path("/var/log/containers")
+_CNI_RESULTS = Path("/var/lib/cni/results")
+_SHIM_SOCKETS = Path("/run/containerd/s")
+
+
+def found() -> list[str]:
+    """A line for each thing of the cluster on this machine; empty when there is none."""
+    return [
+        *(f"process {process.pid}" for process in sorted(_processes(), key=lambda p: p.pid)),
+        *(f"mount {mount}" for mount in _mounts()),
+        *(f"cgroup {group}" for group in cgroups.existing()),
+        *(f"bridge {bridge}" for bridge in network.bridges()),
+        *(f"nftables table {family} {name}" for family, name in network.tables()),
+        *(f"file {file}" for file in _files() if file.exists() or file.is_symlink()),
+    ]
+
+
+def remove() -> None:
+    """Remove all of it; does nothing where there is nothing.
+
+    Raises:
+        TimeoutError, CommandError: something would not go; the message names it.
+    """
+    wait_until(_none_left_after_kill, 20, "the cluster's processes to die")
+    files = _files()  # the shims' sockets are named in files below a mount's folder
+    for mount in reversed(_mounts()):
+        # Lazily: the kernel may still be closing the files of a process that has just died.
+        run("umount", "--lazy", mount)
+    cgroups.remove()
+    network.remove(FORMER_FORWARDING)
+    for file in files:
+        shutil.rmtree(file) if file.is_dir() and not file.is_symlink() else file.unlink(missing_ok=True)
+
+
+def _processes() -> set[Process]:
+    """The daemons, the containers' shims, and all that runs in containers."""
+    return _marked() | cgroups.processes()
+
+
+def _marked() -> set[Process]:
+    wanted = f"{MARKER}=".encode()
+    marked: set[Process] = set()
+    for folder in Path("/proc").iterdir():
+        if not folder.name.isdigit() or int(folder.name) == os.getpid():
+            continue
+        try:
+            environment = (folder / "environ").read_bytes().split(b"\0")
+        except (FileNotFoundError, ProcessLookupError, PermissionError):  # gone, or not even root's to read
+            continue
+        process = Process.of(int(folder.name))
+        if process and any(variable.startswith(wanted) for variable in environment):
+            marked.add(process)
+    return marked
+
+
+def _none_left_after_kill() -> bool:
+    processes = _processes()
+    for process in processes:
+        process.send(signal.SIGKILL)
+    return not processes
+
+
+def _mounts() -> list[str]:
+    """The mount points below STATE, in the order in which they were mounted."""
+    points = (line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines())
+    return [point for point in points if Path(point).is_relative_to(STATE)]
+
+
+def _files() -> list[Path]:
+    """The state folder, and what kubelet, containerd and CNI put elsewhere whatever they are told."""
+    addresses = STATE.glob("*/containerd/state/io.containerd.runtime.v2.task/k8s.io/*/address")
+    sockets = {Path(file.read_text().strip().removeprefix("unix://")) for file in addresses}
+    links = _CONTAINER_LOGS.glob("*.log") if _CONTAINER_LOGS.is_dir() else ()
+    return [
+        *(socket for socket in sockets if socket.is_relative_to(_SHIM_SOCKETS)),
+        *(link for link in links if link.is_symlink() and link.readlink().is_relative_to(STATE)),
+        *_CNI_RESULTS.glob("dtj-node-*"),
+        *([STATE] if STATE.exists() else []),
+    ]
