@@ -64,7 +64,8 @@ def _run(given: argparse.Namespace) -> int:
                 running.load_image(archive)
         case "kubectl":
             program = str(binaries.program("kubectl"))
-            os.execv(program, [program, "--kubeconfig", str(cluster.KUBECONFIG), *given.arguments])
+            arguments = given.arguments[1:] if given.arguments[:1] == ["--"] else given.arguments
+            os.execv(program, [program, "--kubeconfig", str(cluster.KUBECONFIG), *arguments])
     return 0
 
 

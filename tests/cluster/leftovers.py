@@ -20,9 +20,11 @@ from tests.cluster.waiting import wait_until
 STATE = Path("/var/lib/detectron-test-cluster")
 MARKER = "DETECTRON_TEST_CLUSTER"
 FORMER_FORWARDING = STATE / "ip_forward"
+# Folders that kubelet, containerd and CNI use whatever they are told.
 _CONTAINER_LOGS = Path("/var/log/containers")
 _CNI_RESULTS = Path("/var/lib/cni/results")
 _SHIM_SOCKETS = Path("/run/containerd/s")
+_DEVICE_PLUGINS = Path("/var/lib/kubelet/device-plugins")
 
 
 def found() -> list[str]:
@@ -52,6 +54,10 @@ def remove() -> None:
     network.remove(FORMER_FORWARDING)
     for file in files:
         shutil.rmtree(file) if file.is_dir() and not file.is_symlink() else file.unlink(missing_ok=True)
+    for shared in (_CONTAINER_LOGS, _CNI_RESULTS, _SHIM_SOCKETS, _DEVICE_PLUGINS):
+        for folder in (shared, shared.parent):
+            if folder.name != "log" and folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
 
 
 def _processes() -> set[Process]:
@@ -89,7 +95,7 @@ def _mounts() -> list[str]:
 
 
 def _files() -> list[Path]:
-    """The state folder, and what kubelet, containerd and CNI put elsewhere whatever they are told."""
+    """The state folder, and what is ours in the shared folders."""
     addresses = STATE.glob("*/containerd/state/io.containerd.runtime.v2.task/k8s.io/*/address")
     sockets = {Path(file.read_text().strip().removeprefix("unix://")) for file in addresses}
     links = _CONTAINER_LOGS.glob("*.log") if _CONTAINER_LOGS.is_dir() else ()
