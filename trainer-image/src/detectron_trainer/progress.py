@@ -245,10 +245,11 @@ def _holds_verdict(content: bytes) -> bool:
 
 
 def _metrics(values: Mapping[str, float], count: int) -> list[dict[str, object]]:
-    named = ((_printable(name), float(value)) for name, value in values.items())
+    # By name, because the status lists them by unique names.
+    named = {_printable(name): float(value) for name, value in values.items()}
     usable = [
         {"name": name, "value": value}
-        for name, value in named
+        for name, value in named.items()
         if 0 < len(name) <= _NAME_LENGTH and math.isfinite(value)
     ]
     return usable[:count]
