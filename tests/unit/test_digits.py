@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
@@ -16,6 +17,7 @@ from pycocotools.coco import COCO
 from examples.digits import make_digits
 from examples.digits.make_digits import SPLITS, Scene
 
+EXAMPLE = Path(make_digits.__file__).parent
 SIZE = 96
 SCENES = {"train": 12, "validation": 5}
 
@@ -183,3 +185,27 @@ def test_says_what_it_wrote(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
         f"{tmp_path}/train.json: {digits['train']} digits in 12 scenes",
         f"{tmp_path}/validation.json: {digits['validation']} digits in 5 scenes",
     ]
+
+
+def manifests(name: str) -> list[dict[str, Any]]:
+    return list(yaml.safe_load_all((EXAMPLE / name).read_text()))
+
+
+def test_the_job_reads_what_the_command_writes(output: Path) -> None:
+    (job,) = manifests("job.yaml")
+    (volume,) = job["spec"]["volumes"]
+    for dataset, split in zip(job["spec"]["datasets"], SPLITS, strict=True):
+        for path in (dataset["annotations"], dataset["images"]):
+            assert (output / Path(path).relative_to(volume["mountPath"])).exists()
+        assert split in dataset["annotations"]
+    config = yaml.safe_load(job["spec"]["config"]["inline"])
+    assert config["MODEL"]["ROI_HEADS"]["NUM_CLASSES"] == len(read(output, "train")["categories"])
+
+
+def test_every_claim_that_is_used_is_made() -> None:
+    made = {claim["metadata"]["name"] for claim in manifests("claims.yaml")}
+    (job,) = manifests("job.yaml")
+    (loader,) = manifests("loader.yaml")
+    used = {job["spec"]["output"]["claimName"], job["spec"]["volumes"][0]["claimName"]}
+    assert used == made
+    assert loader["spec"]["volumes"][0]["persistentVolumeClaim"]["claimName"] in made
