@@ -1,0 +1,252 @@
+"""One look at one job: plan from what the cache holds, then do what the plan says."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from datetime import datetime
+
+from detectron_operator import labels
+from detectron_operator.api import SpecError, parse
+from detectron_operator.engine import events
+from detectron_operator.engine.cache import Cache, Entry, job_entry, pod_entry
+from detectron_operator.engine.merge import merge_patch
+from detectron_operator.engine.poller import Poller
+from detectron_operator.engine.queue import WorkQueue
+from detectron_operator.kube.client import Client
+from detectron_operator.kube.errors import ConflictError, KubeError, NotFoundError, RefusedError
+from detectron_operator.kube.objects import (
+    CONFIGMAPS,
+    EVENTS,
+    JOBS,
+    PODS,
+    SERVICES,
+    Key,
+    Object,
+    metadata,
+)
+from detectron_operator.metrics import Metrics
+from detectron_operator.plan import CreateChild, Defaults, DeletePod, Event, Plan, Refusal, plan, plan_invalid
+from detectron_operator.progress import Progress, ProgressError
+from detectron_operator.progress import parse as parse_progress
+
+_RESOURCES = {"Pod": PODS, "Service": SERVICES, "ConfigMap": CONFIGMAPS}
+_TERMINAL = ("Succeeded", "Failed")
+
+logger = logging.getLogger(__name__)
+
+
+class ChildRefusedError(Exception):
+    """The API server did not take a child; another try needs something else to change first."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(f"{refusal.reason}: {refusal.message}")
+        self.refusal = refusal
+
+
+class Controller:
+    """Executes plans.
+
+    Args:
+        client, cache, queue, poller: the rest of the engine.
+        defaults: what the settings say about every job.
+        now: the time, with its zone.
+        instance: the operator's pod or host name, for events.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        cache: Cache,
+        queue: WorkQueue,
+        poller: Poller,
+        defaults: Defaults,
+        metrics: Metrics,
+        now: Callable[[], datetime],
+        instance: str,
+    ) -> None:
+        self._client = client
+        self._cache = cache
+        self._queue = queue
+        self._poller = poller
+        self._defaults = defaults
+        self._metrics = metrics
+        self._now = now
+        self._instance = instance
+        self._progress: dict[Key, Progress] = {}
+
+    async def reconcile(self, key: Key) -> None:
+        """Bring a job one step on.
+
+        Raises:
+            ChildRefusedError: a child was not taken; the status says so.
+            ConflictError: the job changed meanwhile; the cache has it as it is now.
+            KubeError: the API server did not do its part.
+        """
+        entry = self._cache.jobs.get(key)
+        if entry is None:
+            self._follow(key, None)
+            return
+        step = self._plan(entry)
+        if _rests_on_absence(entry, step):
+            await self._list_pods(key)
+            step = self._plan(entry)
+        self._follow(key, step.poll)
+        try:
+            await self._execute(entry, step)
+        except ChildRefusedError as refused:
+            blocked = self._plan(entry, refused.refusal)
+            if blocked.status is not None:
+                await self._write_status(entry, blocked.status)
+            raise
+        if step.requeue_after is not None:
+            self._queue.add_after(key, step.requeue_after)
+
+    def take_progress(self, key: Key, content: bytes | None) -> None:
+        """Note what a job's first pod said of its progress; None: it could not be reached."""
+        if content is None:
+            self._metrics.polls.labels("unreachable").inc()
+            return
+        try:
+            progress = parse_progress(content)
+        except ProgressError as error:
+            self._metrics.polls.labels("malformed").inc()
+            logger.debug("no progress document from %s: %s", key, error)
+            return
+        self._metrics.polls.labels("read").inc()
+        if self._progress.get(key) != progress:
+            self._progress[key] = progress
+            self._queue.add(key)
+
+    def _plan(self, entry: Entry[Object], refusal: Refusal | None = None) -> Plan:
+        now = self._now()
+        try:
+            job = parse(entry.value)
+        except SpecError as error:
+            return plan_invalid(entry.value, error, now)
+        pods = self._cache.pods_of(entry.job, job.uid)
+        return plan(job, pods, self._progress.get(entry.job), now, self._defaults, refusal)
+
+    async def _execute(self, entry: Entry[Object], step: Plan) -> None:
+        for children in _in_order(step.create):
+            await _all(self._create(entry, child) for child in children)
+        await _all(self._delete(entry, pod) for pod in step.delete)
+        if step.status is not None:
+            await self._write_status(entry, step.status)
+        for event in step.events:
+            await self._post(entry, event)
+
+    async def _create(self, entry: Entry[Object], child: CreateChild) -> None:
+        resource = _RESOURCES[child.kind]
+        try:
+            raw = await self._client.create(resource, entry.job.namespace, child.manifest)
+        except ConflictError:
+            raw = await self._client.get(resource, Key(entry.job.namespace, child.name))
+            if metadata(raw).controller != entry.meta.uid:
+                message = f"{child.kind} {child.name} exists already and belongs to something else"
+                raise ChildRefusedError(Refusal("NameConflict", message)) from None
+        except RefusedError as error:
+            message = f"{child.kind} {child.name}: {error.message}"
+            raise ChildRefusedError(Refusal("CreateRefused", message)) from error
+        if child.kind == "Pod":
+            self._note_pod(raw)
+
+    async def _delete(self, entry: Entry[Object], pod: DeletePod) -> None:
+        key = Key(entry.job.namespace, pod.name)
+        raw = await self._client.delete(PODS, key, pod.uid, pod.grace_seconds)
+        if raw is not None:
+            self._note_pod(raw)
+
+    async def _write_status(self, entry: Entry[Object], status: Mapping[str, object]) -> None:
+        """Patch the status, then have the job looked at again: the next step may wait for just this."""
+        before = status_of(entry.value)
+        patch = merge_patch(before, status)
+        if not patch:
+            return
+        try:
+            raw = await self._client.patch_status(JOBS, entry.job, entry.meta.version, patch)
+        except NotFoundError:
+            return
+        except ConflictError:
+            await self._read_job(entry.job)
+            raise
+        if before.get("phase") != status.get("phase"):
+            logger.info(
+                "%s: %s -> %s: %s",
+                entry.job,
+                before.get("phase", "new"),
+                status.get("phase"),
+                status.get("message"),
+                extra=_reference(entry),
+            )
+        if self._cache.jobs.upsert(job_entry(raw)):
+            self._queue.add(entry.job)
+
+    async def _post(self, entry: Entry[Object], event: Event) -> None:
+        """Post an event. One that is not taken is lost, as with every recorder of Kubernetes events."""
+        manifest = events.manifest(entry.meta, event, self._now(), self._instance)
+        try:
+            await self._client.create(EVENTS, entry.job.namespace, manifest)
+        except KubeError as error:
+            self._metrics.events_lost.inc()
+            logger.warning("%s: event %s lost: %s", entry.job, event.reason, error, extra=_reference(entry))
+
+    async def _list_pods(self, job: Key) -> None:
+        """Read the job's pods anew: what the cache lacks may only be late."""
+        selector = f"{labels.SELECTOR},{labels.JOB}={job.name}"
+        found = await self._client.list(PODS, job.namespace, selector)
+        ours = [entry for entry in map(pod_entry, found.items) if entry is not None]
+        self._cache.pods.replace(ours, found.version, lambda entry: entry.job == job)
+
+    async def _read_job(self, key: Key) -> None:
+        try:
+            self._cache.jobs.upsert(job_entry(await self._client.get(JOBS, key)))
+        except NotFoundError:
+            logger.debug("%s is gone, the event that says so is on its way", key)
+
+    def _note_pod(self, raw: Object) -> None:
+        entry = pod_entry(raw)
+        if entry is not None:
+            self._cache.pods.upsert(entry)
+
+    def _follow(self, key: Key, host: str | None) -> None:
+        self._poller.follow(key, host)
+        if host is None:
+            self._progress.pop(key, None)
+
+
+def status_of(raw: Object) -> Mapping[str, object]:
+    """The status of a raw job; empty before the first write."""
+    status = raw.get("status")
+    return status if isinstance(status, Mapping) else {}
+
+
+def _rests_on_absence(entry: Entry[Object], step: Plan) -> bool:
+    """Whether the step ends the job or its attempt, which cannot be undone if a pod was only missed."""
+    if step.status is None:
+        return False
+    before = status_of(entry.value)
+    ends = step.status.get("phase") in _TERMINAL and before.get("phase") not in _TERMINAL
+    return ends or step.status.get("attempt", 0) != before.get("attempt", 0)
+
+
+def _in_order(children: Sequence[CreateChild]) -> tuple[list[CreateChild], list[CreateChild]]:
+    """What pods need comes before the pods: where a pod is, its Service is, whenever the operator dies."""
+    return (
+        [child for child in children if child.kind != "Pod"],
+        [child for child in children if child.kind == "Pod"],
+    )
+
+
+async def _all(requests: Iterable[Coroutine[None, None, None]]) -> None:
+    """Make the requests at once and wait for all of them; then raise the first error."""
+    for outcome in await asyncio.gather(*requests, return_exceptions=True):
+        if outcome is not None:
+            raise outcome
+
+
+def _reference(entry: Entry[Object]) -> Mapping[str, object]:
+    """What puts the job into a log line, in kopf's own field."""
+    job = entry.meta
+    return {"k8s_ref": {"namespace": job.key.namespace, "name": job.key.name, "uid": job.uid}}

@@ -1,0 +1,98 @@
+"""Follows the progress documents that the first pods of running jobs serve."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+
+import aiohttp
+
+from detectron_operator.kube.objects import Key
+
+LARGEST = 64 * 1024
+"""Bytes of a document; the contract allows 4096."""
+TIMEOUT = aiohttp.ClientTimeout(total=3)
+AT_ONCE = 32
+
+logger = logging.getLogger(__name__)
+
+Deliver = Callable[[Key, bytes | None], None]
+"""Told what a job's first pod said: None if it said nothing."""
+
+
+class Poller:
+    """Asks every followed pod once in each period.
+
+    A pod is untrusted: it gets no credentials, redirects are not followed, and an answer has a deadline and a
+    largest size.
+
+    Args:
+        period: seconds between two rounds.
+        port: the pods' port.
+        deliver: takes the answers.
+        sleep: waits a number of seconds.
+    """
+
+    def __init__(
+        self,
+        period: float,
+        port: int,
+        deliver: Deliver,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._period = period
+        self._port = port
+        self._deliver = deliver
+        self._sleep = sleep
+        self._hosts: dict[Key, str] = {}
+
+    @property
+    def followed(self) -> Mapping[Key, str]:
+        """The address that is asked for each job."""
+        return self._hosts
+
+    def follow(self, job: Key, host: str | None) -> None:
+        """From now on ask this address, ready for a URL, for the job's progress; None: nobody."""
+        if host is None:
+            self._hosts.pop(job, None)
+        else:
+            self._hosts[job] = host
+
+    async def run(self) -> None:
+        """Ask, round after round, until cancelled."""
+        slots = asyncio.Semaphore(AT_ONCE)
+        async with aiohttp.ClientSession(timeout=TIMEOUT, trust_env=False) as session:
+            while True:
+                await self._sleep(self._period)
+                asked = list(self._hosts.items())
+                await asyncio.gather(*(self._ask(session, slots, job, host) for job, host in asked))
+
+    async def _ask(
+        self, session: aiohttp.ClientSession, slots: asyncio.Semaphore, job: Key, host: str
+    ) -> None:
+        content: bytes | None = None
+        async with slots:
+            try:
+                url = f"http://{host}:{self._port}/progress"
+                async with session.get(url, allow_redirects=False) as answer:
+                    if answer.status == 200:
+                        content = await _read(answer.content)
+            except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+                logger.debug("no progress from %s at %s: %s", job, host, error)
+        if self._hosts.get(job) == host:
+            self._deliver(job, content)
+
+
+async def _read(stream: aiohttp.StreamReader) -> bytes:
+    """All that the stream has.
+
+    Raises:
+        ValueError: it has more than `LARGEST` bytes.
+    """
+    content = b""
+    async for chunk in stream.iter_any():
+        content += chunk
+        if len(content) > LARGEST:
+            raise ValueError(f"the document has more than {LARGEST} bytes")
+    return content

@@ -1,0 +1,96 @@
+"""Complete comparisons with the API server: the first fills the cache, later ones find what was missed."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from detectron_operator import labels
+from detectron_operator.engine.cache import Cache, Entry, job_entry, pod_entry
+from detectron_operator.kube.client import Client
+from detectron_operator.kube.errors import KubeError
+from detectron_operator.kube.objects import JOBS, PODS, Key
+
+SOONER = 0.1
+"""After a failure the next try comes after this part of the period."""
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+
+class Resync:
+    """Lists all jobs and pods now and then.
+
+    Args:
+        namespaces: those that are served; empty means all.
+        news: told each job for which a list said something new, and each job once in every resync.
+        period: seconds between two resyncs, give or take a tenth, so that operators do not list in step.
+        clock: Unix time.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        cache: Cache,
+        namespaces: Sequence[str],
+        news: Callable[[Key], None],
+        period: float,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._client = client
+        self._cache = cache
+        self._scopes: Sequence[str | None] = namespaces or [None]
+        self._news = news
+        self._period = period
+        self._clock = clock
+        self.last = 0.0
+        """Unix time at which the last complete one began; 0 before the first."""
+
+    async def once(self) -> None:
+        """List everything and have every job looked at.
+
+        Raises:
+            KubeError: a list failed; what was listed before it is noted.
+        """
+        began = self._clock()
+        self._cache.jobs.forget_the_gone()
+        self._cache.pods.forget_the_gone()
+        stale: set[Key] = set()
+        for scope in self._scopes:
+            stale |= await self._compare(scope)
+        self.last = began
+        for key in stale | self._cache.jobs.keys():
+            self._news(key)
+
+    async def run(self) -> None:
+        """Resync periodically until cancelled."""
+        pause = self._period
+        while True:
+            await asyncio.sleep(pause * random.uniform(0.9, 1.1))
+            try:
+                await self.once()
+                pause = self._period
+            except KubeError as error:
+                logger.warning("resync failed: %s", error)
+                pause = self._period * SOONER
+
+    async def _compare(self, scope: str | None) -> set[Key]:
+        """List one namespace, or all; returns the jobs for which it was news.
+
+        Jobs come first: a pod that is there although its job is not belongs to one made in between, and its
+        watch event is on its way.
+        """
+
+        def concerns(entry: Entry[T]) -> bool:
+            return scope is None or entry.meta.key.namespace == scope
+
+        jobs = await self._client.list(JOBS, scope)
+        news = self._cache.jobs.replace(map(job_entry, jobs.items), jobs.version, concerns)
+        pods = await self._client.list(PODS, scope, labels.SELECTOR)
+        ours = [entry for entry in map(pod_entry, pods.items) if entry is not None]
+        return news | self._cache.pods.replace(ours, pods.version, concerns)

@@ -1,0 +1,88 @@
+"""Where kopf calls in. Handlers only pass on what they are told: no decision is made here.
+
+Only the lowest-level handlers are used, so kopf neither puts finalizers and annotations on objects nor keeps
+a state of its own that could be lost or stale.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from typing import Any, cast
+
+import kopf
+
+from detectron_operator import labels, names
+from detectron_operator.engine.engine import Engine
+from detectron_operator.kube.objects import Object
+from detectron_operator.metrics import Exposition
+
+
+class NoDiffBase(kopf.DiffBaseStorage):
+    """Remembers no earlier state of objects: nobody asks for differences, and each copy costs time."""
+
+    def build(
+        self, *, body: kopf.Body, extra_fields: Iterable[kopf.FieldSpec] | None = None
+    ) -> kopf.BodyEssence:
+        """Nothing, of any object."""
+        return kopf.BodyEssence()
+
+    def fetch(self, *, body: kopf.Body) -> kopf.BodyEssence | None:
+        """Nothing is ever known."""
+        return None
+
+    def store(self, *, body: kopf.Body, patch: kopf.Patch, essence: kopf.BodyEssence) -> None:
+        """Nothing is ever written."""
+
+
+def settings() -> kopf.OperatorSettings:
+    """How kopf watches: only our own pods, without peering, without scans for other resources."""
+    chosen = kopf.OperatorSettings()
+    # The key must be a tuple: kopf takes the text 'v1/pods' for a resource of that name, and filters nothing.
+    chosen.watching.label_selectors["", "v1", "pods"] = labels.SELECTOR
+    chosen.watching.chunk_size = 500
+    chosen.scanning.disabled = True
+    chosen.peering.standalone = True
+    chosen.posting.enabled = False
+    chosen.posting.loggers = False
+    chosen.persistence.diffbase_storage = NoDiffBase()
+    chosen.process.ultimate_exiting_timeout = 60
+    logging.getLogger("kopf.objects").setLevel(logging.WARNING)
+    return chosen
+
+
+def registry(engine: Engine, exposition: Exposition) -> kopf.OperatorRegistry:
+    """The handlers that connect kopf with the engine."""
+    found = kopf.OperatorRegistry()
+
+    @kopf.on.startup(registry=found, errors=kopf.ErrorsMode.PERMANENT)
+    async def start(**_: Any) -> None:
+        await exposition.start()
+        await engine.start()
+
+    @kopf.on.cleanup(registry=found, errors=kopf.ErrorsMode.PERMANENT)
+    async def stop(**_: Any) -> None:
+        await engine.stop()
+        await exposition.stop()
+
+    @kopf.on.login(registry=found)
+    def login(**context: Any) -> kopf.ConnectionInfo | None:
+        return kopf.login_via_client(**context)
+
+    @kopf.on.probe(registry=found, id="ailments")
+    async def probe(**_: Any) -> list[str]:
+        ailments = engine.ailments()
+        if ailments:
+            # Any other exception would be retried in a minute, with the kubelet waiting for the answer.
+            raise kopf.PermanentError("; ".join(ailments))
+        return ailments
+
+    @kopf.on.event(names.GROUP, names.VERSION, names.PLURAL, registry=found)
+    async def job(event: kopf.RawEvent, **_: Any) -> None:
+        engine.take_job(event["type"], cast("Object", event["object"]))
+
+    @kopf.on.event("", "v1", "pods", registry=found)
+    async def pod(event: kopf.RawEvent, **_: Any) -> None:
+        engine.take_pod(event["type"], cast("Object", event["object"]))
+
+    return found
