@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 MAX_CONNECTIONS = 32
 REQUEST_SECONDS = 5.0
 """From accepting a connection to the end of its answer."""
+DRAIN_SECONDS = 0.5
+"""Time for the answers under way when the server closes."""
 
 _logger = logging.getLogger(__name__)
 
@@ -165,9 +167,9 @@ class _Server(socketserver.ThreadingMixIn, WSGIServer):
                 self._cut_off(request)
 
     def drain(self) -> None:
-        """Wait for the answers under way, no longer than any request may take."""
+        """Wait for the answers under way, then cut off who is left."""
         with self._lock:
-            self._lock.wait_for(lambda: not self._deadlines, timeout=self._request_seconds)
+            self._lock.wait_for(lambda: not self._deadlines, timeout=DRAIN_SECONDS)
             for request in list(self._deadlines):
                 self._cut_off(request)
 

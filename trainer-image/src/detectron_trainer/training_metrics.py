@@ -102,7 +102,7 @@ class TrainingMetrics:
         if self.losses:
             yield _labelled(
                 "detectron_training_loss",
-                "Component loss, smoothed as in metrics.json; detectron_training_total_loss is their sum.",
+                "Component loss, smoothed as in metrics.json; detectron_training_total_loss sums them up.",
                 ("loss",),
                 {(name,): value for name, value in self.losses.items()},
             )
