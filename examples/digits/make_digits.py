@@ -214,32 +214,34 @@ def write_images(folder: Path, content: Iterable[Scene]) -> dict[str, Any]:
     }
 
 
-def discard_annotations(path: Path) -> None:
-    """Take away an earlier run's annotations, so that a run cut short leaves no finished-looking data set.
-
-    Raises ForeignOutputError, and touches nothing, if this command did not make the file.
-    """
-    if not path.exists():
+def refuse_foreign(annotations: Path) -> None:
+    """Raise ForeignOutputError if the file exists and this command did not make it."""
+    if not annotations.exists():
         return
     try:
-        document = json.loads(path.read_bytes())
+        document = json.loads(annotations.read_bytes())
     except ValueError:
         document = None
     info = document.get("info") if isinstance(document, dict) else None
     if not isinstance(info, dict) or info.get("description") != DESCRIPTION:
-        raise ForeignOutputError(f"{path} was not made by this command: name another --output")
-    path.unlink()
+        raise ForeignOutputError(f"{annotations} was not made by this command: name another --output")
 
 
 def write_dataset(output: Path, splits: Mapping[str, Iterable[Scene]]) -> dict[str, dict[str, Any]]:
-    """Write all images, then the annotation file of each split; returns the COCO document by split."""
-    for split in splits:
-        discard_annotations(output / f"{split}.json")
+    """Write all images, then the annotation file of each split; returns the COCO document by split.
+
+    An earlier run's annotations go first, so that a run cut short leaves no finished-looking data set.
+    """
+    annotations = {split: output / f"{split}.json" for split in splits}
+    for path in annotations.values():
+        refuse_foreign(path)
+    for path in annotations.values():
+        path.unlink(missing_ok=True)
     documents = {split: write_images(output / split, content) for split, content in splits.items()}
     for split, document in documents.items():
-        unfinished = output / f"{split}.json.partial"
+        unfinished = annotations[split].with_suffix(".json.partial")
         unfinished.write_text(json.dumps(document, separators=(",", ":")))
-        os.replace(unfinished, output / f"{split}.json")
+        os.replace(unfinished, annotations[split])
     return documents
 
 
