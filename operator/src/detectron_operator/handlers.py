@@ -6,6 +6,7 @@ a state of its own that could be lost or stale.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Iterable
 from typing import Any, cast
@@ -47,12 +48,17 @@ def settings() -> kopf.OperatorSettings:
     chosen.posting.loggers = False
     chosen.persistence.diffbase_storage = NoDiffBase()
     chosen.process.ultimate_exiting_timeout = 60
-    logging.getLogger("kopf.objects").setLevel(logging.WARNING)
+    for chatty in ("kopf.objects", "kopf.activities", "aiohttp.access"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     return chosen
 
 
-def registry(engine: Engine, exposition: Exposition) -> kopf.OperatorRegistry:
-    """The handlers that connect kopf with the engine."""
+def registry(engine: Engine, exposition: Exposition, stop_flag: asyncio.Event) -> kopf.OperatorRegistry:
+    """The handlers that connect kopf with the engine.
+
+    Args:
+        stop_flag: the one that kopf itself waits for.
+    """
     found = kopf.OperatorRegistry()
 
     @kopf.on.startup(registry=found, errors=kopf.ErrorsMode.PERMANENT)
@@ -64,6 +70,8 @@ def registry(engine: Engine, exposition: Exposition) -> kopf.OperatorRegistry:
     async def stop(**_: Any) -> None:
         await engine.stop()
         await exposition.stop()
+        # After a signal kopf would wait five seconds for its own task that waits for the flag.
+        stop_flag.set()
 
     @kopf.on.login(registry=found)
     def login(**context: Any) -> kopf.ConnectionInfo | None:

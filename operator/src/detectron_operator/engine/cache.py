@@ -37,7 +37,7 @@ class Store(Generic[T]):
     def __len__(self) -> int:
         return len(self._entries)
 
-    def keys(self) -> set[Key]:
+    def names(self) -> set[Key]:
         """The names of all objects."""
         return set(self._entries)
 

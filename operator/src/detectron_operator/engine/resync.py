@@ -64,7 +64,7 @@ class Resync:
         for scope in self._scopes:
             stale |= await self._compare(scope)
         self.last = began
-        for key in stale | self._cache.jobs.keys():
+        for key in stale | self._cache.jobs.names():
             self._news(key)
 
     async def run(self) -> None:
