@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
-from tests.cluster import buildah, cache
+from tests.cluster import bases, buildah, cache
 from tests.cluster.command import run
 from tests.cluster.console import say
 from tests.cluster.node import PAUSE_IMAGE
 
 BUSYBOX_IMAGE = "localhost/busybox:test"
+OPERATOR_IMAGE = "localhost/detectron-operator:test"
+TRAINER_IMAGE = "localhost/detectron-trainer:test"
+ROOT = Path(__file__).parents[2]
 RECIPES = Path(__file__).parent / "recipes"
 _ARCHIVE = "image.tar"
 
@@ -42,3 +46,32 @@ def busybox() -> Path:
         buildah.save(BUSYBOX_IMAGE, folder / _ARCHIVE)
 
     return cache.entry("images/busybox", cache.key([binary, recipe]), make) / _ARCHIVE
+
+
+def operator() -> Path:
+    """The archive of `OPERATOR_IMAGE`: the production Dockerfile, on a base made here."""
+    return _production("operator", OPERATOR_IMAGE, bases.python(), {})
+
+
+def trainer() -> Path:
+    """The archive of `TRAINER_IMAGE`: the production Dockerfile, on torch for CPU, Detectron2 from PyPI."""
+    base = bases.torch()
+    arguments = {"BUILD_BASE": base, "DETECTRON2": "requirements.txt", "FORCE_CUDA": "0"}
+    return _production("trainer-image", TRAINER_IMAGE, base, arguments)
+
+
+def _production(folder: str, name: str, base: str, arguments: Mapping[str, str]) -> Path:
+    """Build `<folder>/Dockerfile` in the repository's root, unless the same files were built before."""
+    dockerfile = ROOT / folder / "Dockerfile"
+    every = {"BASE": base, **arguments, **bases.index_arguments()}
+    inputs = [ROOT / ".dockerignore", *cache.tree(ROOT / folder), *sorted(ROOT.glob("requirements/*.lock"))]
+
+    def make(entry: Path) -> None:
+        say(f"building {name}")
+        buildah.build(name, dockerfile, ROOT, every, flags=bases.network_access())
+        buildah.save(name, entry / _ARCHIVE)
+        say(f"built {name}")
+
+    return (
+        cache.entry(f"images/{folder}", cache.key([name, *map(str, every.items()), *inputs]), make) / _ARCHIVE
+    )
