@@ -1,1 +1,1 @@
-"""Control plane: turns DetectronTrainingJob objects into gangs of torchrun pods and tells the truth about them."""
+"""Control plane: turns DetectronTrainingJobs into gangs of torchrun pods and tells the truth about them."""

@@ -1,7 +1,7 @@
 """The custom resource as the operator sees it: raw objects become frozen dataclasses here and nowhere else.
 
-The API server applies the CRD's defaults and bounds. Only what sizes or names children is checked again, because an
-object may have been stored under an older, laxer schema, and what no schema can say.
+The API server applies the CRD's defaults and bounds. Checked again is only what sizes or names children,
+because an object may have been stored under an older, laxer schema, and what no schema can say.
 """
 
 from __future__ import annotations
@@ -153,8 +153,8 @@ def _processes(raw: Mapping[str, object], limits: Mapping[str, str]) -> int:
     if gpus and asked != gpus:
         raise ShapeError(
             "spec.numProcPerNode",
-            f"is {asked}, but resourcesPerNode.limits asks for {gpus} GPUs: each process trains on one GPU of its own,"
-            " so leave numProcPerNode out or make the two equal",
+            f"is {asked}, but resourcesPerNode.limits asks for {gpus} GPUs: each process trains on one GPU of"
+            " its own, so leave numProcPerNode out or make the two equal",
         )
     return asked
 

@@ -22,7 +22,7 @@ def is_job_name(name: str) -> bool:
 
 
 def pod_name(job: str, attempt: int, index: int) -> str:
-    """`<job>-<attempt>-<index>`; no two jobs of a namespace share one, since the last two parts are numbers."""
+    """`<job>-<attempt>-<index>`; two jobs never share one, since the last two parts are always numbers."""
     return f"{job}-{attempt}-{index}"
 
 

@@ -21,9 +21,9 @@ _BACK_OFF = re.compile(r'Back-off pulling image "[^"]*": (?:ErrImagePull: )?')
 class Pod:
     """One pod of a gang.
 
-    `phase` is the pod's own (Pending, Running, Succeeded, Failed, Unknown). `reason` and `message` are the scheduler's
-    or kubelet's words where it is stuck or has failed. `disruption` names who took it away (eviction, preemption,
-    taint, node shutdown), which is no failure of the job.
+    `phase` is the pod's own (Pending, Running, Succeeded, Failed, Unknown). `reason` and `message` are the
+    scheduler's or kubelet's words where it is stuck or has failed. `disruption` names who took it away
+    (eviction, preemption, taint, node shutdown), which is no failure of the job.
     """
 
     namespace: str
@@ -105,7 +105,7 @@ def _words(status: Mapping[str, object], state: Mapping[str, object]) -> tuple[s
     waiting = _mapping(state, "waiting")
     reason = _text(waiting, "reason")
     if reason in ("ErrImagePull", "ImagePullBackOff"):
-        # The kubelet alternates between the two for as long as the image is missing; the cause is one and the same.
+        # The kubelet alternates between the two while the image is missing; the cause is one and the same.
         return "ErrImagePull", _BACK_OFF.sub("", _text(waiting, "message") or "") or None
     if reason and reason not in _PATIENCE:
         return reason, _text(waiting, "message")
@@ -116,7 +116,7 @@ def _words(status: Mapping[str, object], state: Mapping[str, object]) -> tuple[s
 
 
 def _disruption(status: Mapping[str, object]) -> str | None:
-    """Who took the pod away; a kubelet's eviction for overuse is a failure of the job's own and not among them."""
+    """Who took the pod away; an eviction by the kubelet for overuse is the job's own failure and not one."""
     condition = _condition(status, "DisruptionTarget")
     if condition.get("status") != "True" or status.get("reason") == "Evicted":
         return None
@@ -154,7 +154,7 @@ def _number(raw: Mapping[str, object], key: str) -> int | None:
 
 
 def _label_number(tags: Mapping[str, object], key: str) -> int:
-    written = shape.text(tags.get(key), key, at_most=63)
+    written = shape.text(tags.get(key), key, at_most=8)
     if not (written.isascii() and written.isdigit()):
-        raise ShapeError(key, f"{written!r} is not a number")
+        raise ShapeError(key, f"{written!r} is not a number of at most eight digits")
     return int(written)

@@ -55,7 +55,7 @@ class Verdict:
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """A progress document; `iteration` counts completed iterations, `estimated_remaining_seconds` is the ETA."""
+    """A progress document; `iteration` counts completed iterations."""
 
     phase: str
     attempt: int

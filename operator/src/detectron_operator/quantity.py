@@ -6,12 +6,10 @@ import re
 from decimal import Decimal, InvalidOperation
 
 _QUANTITY = re.compile(r"([+-]?(?:\d+(?:\.\d*)?|\.\d+))(?:([numkMGTPE]|[KMGTPE]i)|[eE]([+-]?\d{1,3}))?")
-_FACTORS = {
+_DECIMAL_POWERS = {"n": -9, "u": -6, "m": -3, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
+_FACTORS: dict[str | None, Decimal] = {
     None: Decimal(1),
-    **{
-        unit: Decimal(10) ** power
-        for unit, power in zip("numkMGTPE", (-9, -6, -3, 3, 6, 9, 12, 15, 18), strict=True)
-    },
+    **{unit: Decimal(10) ** power for unit, power in _DECIMAL_POWERS.items()},
     **{f"{unit}i": Decimal(1024) ** power for power, unit in enumerate("KMGTPE", start=1)},
 }
 

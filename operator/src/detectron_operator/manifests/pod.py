@@ -1,8 +1,7 @@
 """One pod of a gang, under the restricted Pod Security Standard.
 
-It has no probes: peers resolve each other before anything could be ready, so readiness would gate nothing, and a
-liveness probe would kill a gang for a slow data set. That training makes progress is judged from its progress
-document.
+It has no probes: peers resolve each other before anything could be ready, so readiness would gate nothing,
+and a liveness probe would kill a gang for a slow data set.
 """
 
 from __future__ import annotations

@@ -1,0 +1,58 @@
+"""All that a decision about a job rests on, and the complete status that a decision leads to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from detectron_operator import numbers, reasons
+from detectron_operator import status as statuses
+from detectron_operator.api import TrainingJob
+from detectron_operator.gang import Gang
+from detectron_operator.status import Stored, Words
+
+
+@dataclass(frozen=True, kw_only=True)
+class Situation:
+    """A job, what its status says was decided, its pods, and the numbers that its trainer reports."""
+
+    job: TrainingJob
+    stored: Stored
+    gang: Gang
+    numbers: Mapping[str, object]
+    now: datetime
+
+    def status(
+        self,
+        phase: str,
+        words: Words,
+        *,
+        cause: Words | None = None,
+        attempt: int | None = None,
+        restarts: int | None = None,
+        replicas: Mapping[str, int] | None = None,
+    ) -> dict[str, object]:
+        """The complete status in a phase; attempt, restarts and pods are as observed by default."""
+        old = self.job.status
+        desired: dict[str, object] = {
+            "observedGeneration": self.job.generation,
+            "phase": phase,
+            "message": words.bounded,
+            "conditions": statuses.conditions(
+                old, phase=phase, words=words, cause=cause, generation=self.job.generation, now=self.now
+            ),
+            "attempt": self.gang.attempt if attempt is None else attempt,
+            "restarts": self.stored.restarts if restarts is None else restarts,
+            "replicaStatuses": dict(self.gang.replicas() if replicas is None else replicas),
+            **self.numbers_in(phase),
+        }
+        if self.stored.started or phase != reasons.SUSPENDED:
+            desired["startTime"] = old.get("startTime", numbers.timestamp(self.now))
+        if phase in reasons.TERMINAL:
+            desired["completionTime"] = numbers.timestamp(self.now)
+        return desired
+
+    def numbers_in(self, phase: str) -> dict[str, object]:
+        """The trainer's numbers; only what runs has an ETA."""
+        return dict(self.numbers) if phase == reasons.RUNNING else numbers.without_outlook(self.numbers)

@@ -1,0 +1,153 @@
+"""`.status`: what the stored one says was decided, and the phase and metav1 conditions of the next one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from detectron_operator import reasons, shape
+from detectron_operator.numbers import timestamp
+
+_MAX_MESSAGE = 1024
+_MAX_COUNT = 2**31
+
+_TRUE_IN = {
+    "Suspended": reasons.SUSPENDED,
+    "Running": reasons.RUNNING,
+    "Restarting": reasons.RESTARTING,
+    "Complete": reasons.SUCCEEDED,
+    "Failed": reasons.FAILED,
+}
+"""Each condition is true in one phase."""
+
+_CHILDREN_UNKNOWN = frozenset({"", reasons.CREATING, reasons.NAME_CONFLICT, reasons.CREATE_REFUSED})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Words:
+    """A machine's reason and a person's message."""
+
+    reason: str
+    message: str
+
+    @property
+    def bounded(self) -> str:
+        """The message within the schema's bound."""
+        return self.message if len(self.message) <= _MAX_MESSAGE else self.message[: _MAX_MESSAGE - 1] + "…"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stored:
+    """What the stored status says of decisions already made; all empty at first."""
+
+    phase: str
+    reason: str
+    attempt: int
+    restarts: int
+    started: bool
+
+    @property
+    def finished(self) -> bool:
+        """Terminal phases never leave."""
+        return self.phase in reasons.TERMINAL
+
+    @property
+    def suspended(self) -> bool:
+        """Whether pods were, or are being, deleted for runPolicy.suspend."""
+        return self.phase == reasons.SUSPENDED or self.reason == reasons.SUSPENDING
+
+    @property
+    def children_known(self) -> bool:
+        """Whether the attempt's Service, ConfigMap and pods are known to have been created."""
+        return self.reason not in _CHILDREN_UNKNOWN
+
+
+def read(status: Mapping[str, object]) -> Stored:
+    """The stored decisions; the reason is that of condition Running, which is there from the first on."""
+    running = _condition(status, "Running")
+    return Stored(
+        phase=shape.text(status.get("phase", ""), "status.phase", at_most=32),
+        reason=shape.text(running.get("reason", ""), "status.conditions[Running].reason", at_most=1024),
+        attempt=shape.integer(status.get("attempt", 0), "status.attempt", at_least=0, at_most=_MAX_COUNT),
+        restarts=shape.integer(status.get("restarts", 0), "status.restarts", at_least=0, at_most=_MAX_COUNT),
+        started="startTime" in status,
+    )
+
+
+def conditions(
+    stored: Mapping[str, object],
+    *,
+    phase: str,
+    words: Words,
+    cause: Words | None,
+    generation: int,
+    now: datetime,
+) -> list[dict[str, object]]:
+    """All conditions in a phase; Running is always there, the others from when they were first true.
+
+    `words` are those of the moment. `cause` is why the phase was entered, where that differs: Restarting
+    keeps it for as long as it is true, and a condition that ends carries it.
+    """
+    found: list[dict[str, object]] = []
+    for kind, home in _TRUE_IN.items():
+        old = _condition(stored, kind)
+        value = "True" if phase == home else "False"
+        if not old and value == "False" and kind != "Running":
+            continue
+        turned = old.get("status") != value
+        if kind == "Running" or (value == "True" and kind != "Restarting"):
+            said = words
+        elif turned or (cause is not None and value == "True"):
+            said = cause or words
+        else:
+            said = Words(reason=str(old.get("reason")), message=str(old.get("message")))
+        found.append(
+            {
+                "type": kind,
+                "status": value,
+                "observedGeneration": generation,
+                "lastTransitionTime": timestamp(now) if turned else old.get("lastTransitionTime"),
+                "reason": said.reason,
+                "message": said.bounded,
+            }
+        )
+    return found
+
+
+def invalid(
+    stored: Mapping[str, object], *, generation: int, message: str, now: datetime
+) -> dict[str, object]:
+    """The status of a job that cannot be honoured as it is written."""
+    words = Words(reason=reasons.INVALID_SPEC, message=message)
+    return {
+        **stored,
+        "observedGeneration": generation,
+        "phase": reasons.FAILED,
+        "message": words.bounded,
+        "conditions": conditions(
+            stored, phase=reasons.FAILED, words=words, cause=None, generation=generation, now=now
+        ),
+        "completionTime": timestamp(now),
+        "failure": {"reason": words.reason, "message": words.bounded},
+    }
+
+
+def condition_reason(status: Mapping[str, object], kind: str) -> str | None:
+    """The reason of a condition that is true, None otherwise."""
+    condition = _condition(status, kind)
+    return str(condition.get("reason")) if condition.get("status") == "True" else None
+
+
+def changed_fields(stored: Mapping[str, object], desired: Mapping[str, object]) -> frozenset[str]:
+    """Top-level fields in which two statuses differ."""
+    return frozenset(
+        field for field in stored.keys() | desired.keys() if stored.get(field) != desired.get(field)
+    )
+
+
+def _condition(status: Mapping[str, object], kind: str) -> Mapping[str, object]:
+    listed = status.get("conditions", ())
+    items: Sequence[object] = shape.sequence(listed, "status.conditions", at_most=64)
+    found = (shape.mapping(item, "status.conditions") for item in items)
+    return next((item for item in found if item.get("type") == kind), {})
