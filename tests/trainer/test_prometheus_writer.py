@@ -18,6 +18,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from detectron_trainer import PrometheusWriter
+from detectron_trainer.failures import PreemptedError
 from detectron_trainer.progress import Phase, Progress, ProgressBoard
 from detectron_trainer.progress_writer import ProgressWriter
 from detectron_trainer.series_limits import MAX_LOSSES
@@ -113,17 +114,18 @@ def test_each_iteration_is_in_the_histograms_once() -> None:
 
 def test_a_resumed_run_counts_only_its_own_work() -> None:
     found, told = PrometheusWriter(max_iter=90), PrometheusWriter(max_iter=90)
-    told.set_start_iteration(38)
+    told.set_start_iteration(41)
     with EventStorage(40) as storage:
+        # The first of them stands for values that a checkpoint brought along.
         for iteration in range(40, 60):
             train(storage, iteration)
         found.write()
         told.write()
 
-    assert value(found, "detectron_training_start_iteration") == 40
-    assert value(found, "detectron_training_iterations_total") == 20
-    assert value(told, "detectron_training_start_iteration") == 38
-    assert value(told, "detectron_training_iterations_total") == 22
+    for writer, start in ((found, 40), (told, 41)):
+        assert value(writer, "detectron_training_start_iteration") == start
+        assert value(writer, "detectron_training_iterations_total") == 60 - start
+        assert value(writer, "detectron_training_iteration_duration_seconds_count") == 60 - start
 
 
 def test_the_time_that_is_left_includes_pauses() -> None:
@@ -279,17 +281,24 @@ def test_the_run_is_described() -> None:
 
 
 def test_close_tells_why_the_run_ended() -> None:
-    completed, failed, told = PrometheusWriter(), PrometheusWriter(), PrometheusWriter()
+    completed, failed, stopped, told = (PrometheusWriter() for _ in range(4))
     completed.close()
     with (
         pytest.raises(FloatingPointError),
         closing(failed),
     ):  # in a `finally`, as Detectron2's TrainerBase does
         raise FloatingPointError("Loss became infinite or NaN")
-    told.set_exit_reason("Preempted")
+    with pytest.raises(PreemptedError), closing(stopped):
+        raise PreemptedError("asked to stop")
+    told.set_exit_reason("OutOfTime")
     told.close()
 
-    for writer, reason in ((completed, "Completed"), (failed, "FloatingPointError"), (told, "Preempted")):
+    for writer, reason in (
+        (completed, "Completed"),
+        (failed, "FloatingPointError"),
+        (stopped, "Preempted"),
+        (told, "OutOfTime"),
+    ):
         assert value(writer, "detectron_training_exit_info", reason=reason) == 1
 
 

@@ -46,8 +46,8 @@ class Machine:
 class LocalRun:
     """A job that is ready to run here.
 
-    `mounts` are the local folders by mount path, `processes` the world size, `attempt` the number of this life
-    of the run in `output`.
+    `mounts` are the local folders by mount path, `processes` the world size, `attempt` counts the lives of the
+    run in `output`.
     """
 
     job: Job
@@ -133,8 +133,8 @@ def mount(job: Job, folders: Mapping[str, Path]) -> dict[str, str]:
 def count_processes(job: Job, machine: Machine, wanted: int | None) -> int:
     """How many processes stand for the job's gang here.
 
-    As many as in the cluster where the machine has the GPUs, or without GPUs the cores, for them; else the most
-    that divide them, so that a batch which is divisible there is divisible here.
+    As many as in the cluster where the machine has the GPUs, or without GPUs the cores, for them; else the
+    most that divide them, so that a batch which is divisible there is divisible here.
 
     Args:
         wanted: the user's own choice.

@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from enum import StrEnum
 from fnmatch import fnmatchcase
 from itertools import takewhile
 
@@ -163,8 +164,7 @@ class PrometheusWriter(EventWriter, Collector):  # type: ignore[misc]  # detectr
     def close(self) -> None:
         if self._metrics.exit_reason is None:
             # Detectron2 closes its writers in a `finally`, where the exception that ends training is visible.
-            error = sys.exception()
-            self.set_exit_reason("Completed" if error is None else type(error).__name__)
+            self.set_exit_reason(_exit_reason(sys.exception()))
         if self._server is not None and self._server.port is not None:
             self._collected.clear()
             self._collected.wait(self._linger)
@@ -227,7 +227,8 @@ class PrometheusWriter(EventWriter, Collector):  # type: ignore[misc]  # detectr
         buffer = storage.histories().get(name)
         if buffer is None:
             return durations
-        drained = self._drained.get(name, -1)
+        # What a resumed run took over from its checkpoint was counted in the life before.
+        drained = self._drained.get(name, (self._metrics.start_iteration or 0) - 1)
         fresh = list(takewhile(lambda entry: entry[1] > drained, reversed(buffer.values())))
         self._drained[name] = max((at for _, at in fresh), default=drained)
         return durations.including(value for value, _ in fresh)
@@ -242,6 +243,14 @@ def _iteration(storage: EventStorage, values: Mapping[str, tuple[float, int]]) -
     if TOTAL_LOSS in values:
         return values[TOTAL_LOSS][1]
     return max((at for name, (_, at) in values.items() if is_component_loss(name)), default=int(storage.iter))
+
+
+def _exit_reason(error: BaseException | None) -> str:
+    """One of few words: the error's own where it has one of a closed set, else its type."""
+    if error is None:
+        return "Completed"
+    reason = getattr(error, "reason", None)
+    return str(reason) if isinstance(reason, StrEnum) else type(error).__name__
 
 
 def _versions() -> dict[str, str]:

@@ -55,7 +55,7 @@ def supervise(
 ) -> int:
     """Run `command` to its end and return its exit status.
 
-    The first interruption sends it SIGTERM, upon which the workers save a checkpoint; the second kills it with
+    The first interruption sends it SIGTERM, upon which the workers save a checkpoint; the second kills it and
     all its descendants.
 
     Args:
