@@ -1,0 +1,45 @@
+"""The endless training batches of a rank, beginning where the run has got to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import cast
+
+import detectron_trainer.detectron2_compat  # noqa: F401  # isort: skip
+
+import torch
+from detectron2.config import CfgNode
+from detectron2.data import build_detection_train_loader, get_detection_dataset_dicts
+from torch.utils.data import DataLoader
+
+from detectron_trainer.sampler import training_sampler
+from detectron_trainer.step import Batch
+
+
+def training_batches(cfg: CfgNode, world_size: int, seed: int, start_iteration: int) -> Iterator[Batch]:
+    """Batches of IMS_PER_BATCH / world size images from iteration `start_iteration` on.
+
+    `seed` is the same on all ranks and in all lives of the run: it gives the order of the images.
+    Augmentation draws from this process' generators or, in data-loader workers, from ones seeded by seed and
+    iteration.
+    """
+    dataset = get_detection_dataset_dicts(
+        cfg.DATASETS.TRAIN,
+        filter_empty=cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS,
+        min_keypoints=cfg.MODEL.ROI_KEYPOINT_HEAD.MIN_KEYPOINTS_PER_IMAGE if cfg.MODEL.KEYPOINT_ON else 0,
+        proposal_files=cfg.DATASETS.PROPOSAL_FILES_TRAIN if cfg.MODEL.LOAD_PROPOSALS else None,
+    )
+    drawn = start_iteration * cfg.SOLVER.IMS_PER_BATCH // world_size
+    sampler = training_sampler(cfg, dataset, seed, drawn)
+    batches = build_detection_train_loader(cfg, dataset=dataset, sampler=sampler)
+    _seed_workers(batches, seed + start_iteration)
+    return cast("Iterator[Batch]", iter(batches))
+
+
+def _seed_workers(batches: object, seed: int) -> None:
+    """Give the data loader a generator of its own: starting it then draws nothing from the process'."""
+    while not isinstance(batches, DataLoader) and hasattr(batches, "dataset"):
+        batches = batches.dataset
+    if isinstance(batches, DataLoader):
+        batches.generator = torch.Generator()
+        batches.generator.manual_seed(seed)

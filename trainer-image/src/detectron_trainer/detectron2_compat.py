@@ -1,0 +1,61 @@
+"""Makes Detectron2 0.6 work with today's Python stack; does nothing to newer sources.
+
+Import this module before anything of Detectron2. Version 0.6 (2021) is what package indexes have; the
+upstream repository, which the image installs, needs none of it.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import PIL.Image
+
+if not hasattr(PIL.Image, "LINEAR"):
+    # Pillow 10 removed this name, which is the default argument of a transform.
+    PIL.Image.LINEAR = PIL.Image.Resampling.BILINEAR  # type: ignore[attr-defined]
+for _name, _type in {"int": int, "float": float, "str": str}.items():
+    if _name not in vars(np):
+        # NumPy 1.24 removed the aliases; without np.int the class histogram silently vanishes.
+        setattr(np, _name, _type)
+
+# comm.gather builds its buffers with a class that warns at each use.
+warnings.filterwarnings("ignore", message="TypedStorage is deprecated", category=UserWarning)
+warnings.filterwarnings("ignore", message="The given buffer is not writable", category=UserWarning)
+
+import torch.distributed as dist  # noqa: E402
+from detectron2.evaluation import coco_evaluation  # noqa: E402
+from detectron2.modeling.meta_arch import retinanet  # noqa: E402
+from detectron2.utils import comm  # noqa: E402
+from pycocotools.cocoeval import COCOeval  # noqa: E402
+
+
+def create_local_process_group(processes_per_node: int) -> None:
+    """`comm.create_local_process_group`, which 0.6 lacks: all ranks call it, once."""
+    if hasattr(comm, "create_local_process_group"):
+        comm.create_local_process_group(processes_per_node)
+        return
+    for first in range(0, dist.get_world_size(), processes_per_node):
+        group = dist.new_group(list(range(first, first + processes_per_node)))
+        if first <= dist.get_rank() < first + processes_per_node:
+            comm._LOCAL_PROCESS_GROUP = group
+
+
+def has_compiled_operators() -> bool:
+    """Whether Detectron2's own C++ operators are there; without them COCO's slower evaluation serves."""
+    try:
+        from detectron2 import _C
+    except ImportError:
+        return False
+    return hasattr(_C, "COCOevalEvaluateImages")
+
+
+def _norm_of_any_width(norm: object, out_channels: int) -> object:
+    # RetinaNet 0.6 builds a norm of one channel only to see its type, which GroupNorm's 32 groups refuse.
+    return _get_norm(norm, 32 if norm == "GN" and out_channels == 1 else out_channels)
+
+
+if not has_compiled_operators():
+    coco_evaluation.COCOeval_opt = COCOeval
+_get_norm = retinanet.get_norm
+retinanet.get_norm = _norm_of_any_width

@@ -1,0 +1,80 @@
+"""The ways a run can end before its last iteration, each with the verdict that it amounts to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import ClassVar
+
+from detectron_trainer.progress import Reason
+
+
+@dataclass(frozen=True, order=True)
+class Problem:
+    """Something to correct: where in the manifest (``spec.config.inline``) and what."""
+
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}"
+
+
+class TrainingError(Exception):
+    """An end of the run that names its reason.
+
+    Attributes:
+        reason: the verdict's word for it.
+        retryable: whether the same job could go further in another attempt.
+        concerted: whether every rank raises it at the same point, so that one of each pod speaks for all.
+        iteration: completed iterations, where they say something.
+        rank: where it began, where that is known.
+    """
+
+    reason: ClassVar[Reason] = Reason.PROCESS_FAILED
+    retryable: ClassVar[bool] = True
+    concerted: ClassVar[bool] = False
+
+    def __init__(self, message: str, *, iteration: int | None = None, rank: int | None = None) -> None:
+        super().__init__(message)
+        self.iteration = iteration
+        self.rank = rank
+
+
+class InvalidConfigError(TrainingError):
+    """The manifest, its config or its data cannot be trained with; holds every problem found."""
+
+    reason = Reason.INVALID_CONFIG
+    retryable = False
+    concerted = True
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(sorted(set(problems)))
+        super().__init__("\n".join(map(str, self.problems)))
+
+
+class NonFiniteLossError(TrainingError):
+    """A loss was NaN or infinite on some rank; no rank applied that step."""
+
+    reason = Reason.NON_FINITE_LOSS
+    retryable = False
+    concerted = True
+
+
+class PreemptedError(TrainingError):
+    """The run was asked to stop and its state is saved."""
+
+    reason = Reason.PREEMPTED
+    concerted = True
+
+
+class CheckpointCorruptError(TrainingError):
+    """Checkpoints exist and none can be read, or what they hold does not fit the model."""
+
+    reason = Reason.CHECKPOINT_CORRUPT
+    retryable = False
+    concerted = True
+
+
+class FencedError(TrainingError):
+    """A newer attempt has opened the output directory; this one must not write to it any more."""

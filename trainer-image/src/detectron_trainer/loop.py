@@ -1,0 +1,158 @@
+"""The training loop: steps, metrics, checkpoints, evaluations and stops, the same on every rank.
+
+Iterations count from 0 as in Detectron2; a checkpoint's `iteration` is the last completed one.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+import detectron_trainer.detectron2_compat  # noqa: F401  # isort: skip
+
+import torch
+from detectron2.config import CfgNode
+from detectron2.utils.events import EventStorage
+
+from detectron_trainer.checkpoint import Checkpoints
+from detectron_trainer.evaluation import EvaluationStopped, evaluate, read_results, scalars, write_results
+from detectron_trainer.failures import PreemptedError
+from detectron_trainer.metrics_file import put_recent_values, recent_values
+from detectron_trainer.model import Training
+from detectron_trainer.progress import Phase
+from detectron_trainer.randomness import random_state
+from detectron_trainer.reporting import Reporter
+from detectron_trainer.step import Batch, Stepper, StepReport, learning_rate
+from detectron_trainer.stop import StopRequest
+from detectron_trainer.world import World
+
+_logger = logging.getLogger(__name__)
+
+
+class TrainingLoop:
+    """Trains from iteration `start` to the last, then evaluates.
+
+    `seed` gives the order of the images and goes into checkpoints; `recent` holds the scalars that the
+    checkpoint brought; `clock` counts seconds.
+    """
+
+    def __init__(
+        self,
+        cfg: CfgNode,
+        world: World,
+        training: Training,
+        stepper: Stepper,
+        checkpoints: Checkpoints,
+        reporter: Reporter,
+        stop: StopRequest,
+        *,
+        start: int,
+        seed: int,
+        clock: Callable[[], float],
+    ) -> None:
+        self._cfg = cfg
+        self._world = world
+        self._training = training
+        self._stepper = stepper
+        self._checkpoints = checkpoints
+        self._reporter = reporter
+        self._stop = stop
+        self._start = start
+        self._seed = seed
+        self._clock = clock
+        self._max_iter: int = cfg.SOLVER.MAX_ITER
+        self._saved = start
+
+    def run(self, batches: Iterator[Batch], recent: Mapping[str, Any]) -> None:
+        """Train and evaluate; all ranks call it.
+
+        Raises:
+            PreemptedError: on all ranks, after the state is saved.
+            NonFiniteLossError: on all ranks.
+        """
+        with EventStorage(self._start) as storage:
+            if self._start > 0:
+                storage.iter = self._start - 1
+                put_recent_values(storage, recent)
+                if self._evaluation_is_owed():
+                    self._evaluate(storage)
+                    self._reporter.write()
+            self._reporter.phase(Phase.TRAINING)
+            for iteration in range(self._start, self._max_iter):
+                self._iterate(storage, iteration, batches)
+
+    def _iterate(self, storage: EventStorage, iteration: int, batches: Iterator[Batch]) -> None:
+        storage.iter = iteration
+        began = self._clock()
+        batch = next(batches)
+        waited = self._clock() - began
+        report = self._stepper.step(batch, iteration=iteration, data_time=waited, stop=self._stop.made)
+        storage.put_scalar("lr", learning_rate(self._training.optimizer), smoothing_hint=False)
+        self._training.scheduler.step()
+        _put_report(storage, report, self._clock() - began)
+
+        completed = iteration + 1
+        if self._checkpoints.is_due(completed):
+            self._save(storage)
+        if self._evaluation_is_due(completed) and not report.stop:
+            self._evaluate(storage)
+            self._reporter.write()
+        elif report.stop or self._reporter.is_due(completed):
+            self._reporter.write()
+        if report.stop:
+            self._leave(storage)
+
+    def _save(self, storage: EventStorage) -> None:
+        """Save on rank 0 what all ranks need to go on after this iteration."""
+        states = self._world.gather(random_state())
+        self._saved = storage.iter + 1
+        if self._world.is_main:
+            self._reporter.phase(Phase.CHECKPOINTING)
+            self._checkpoints.save(
+                storage.iter, seed=self._seed, random_states=states, recent_scalars=recent_values(storage)
+            )
+            self._reporter.phase(Phase.TRAINING)
+
+    def _leave(self, storage: EventStorage) -> NoReturn:
+        completed = storage.iter + 1
+        if self._saved != completed:
+            self._save(storage)
+        raise PreemptedError(f"stopped after iteration {completed} of {self._max_iter}", iteration=completed)
+
+    def _evaluation_is_due(self, completed: int) -> bool:
+        period = self._cfg.TEST.EVAL_PERIOD
+        at_period = period > 0 and completed > 0 and completed % period == 0
+        return bool(self._cfg.DATASETS.TEST) and (at_period or completed >= self._max_iter)
+
+    def _evaluation_is_owed(self) -> bool:
+        """Whether an earlier life saved its state and ended before it had evaluated it, or ended for good."""
+        kept = read_results(Path(self._cfg.OUTPUT_DIR)) if self._world.is_main else None
+        done = kept is not None and kept[1] == self._start < self._max_iter
+        if kept is not None and kept[1] <= self._start:
+            self._reporter.evaluation(*kept)
+        return self._evaluation_is_due(self._start) and not self._world.broadcast(done)
+
+    def _evaluate(self, storage: EventStorage) -> None:
+        self._reporter.phase(Phase.EVALUATING)
+        try:
+            # Its data loader draws a seed; the training that follows must not depend on that.
+            with torch.random.fork_rng(devices=[]):
+                results = evaluate(self._cfg, self._training.model, self._world, self._stop)
+        except EvaluationStopped:
+            self._reporter.write()
+            self._leave(storage)
+        if self._world.is_main:
+            for name, value in scalars(results).items():
+                storage.put_scalar(name, value, smoothing_hint=False)
+            write_results(Path(self._cfg.OUTPUT_DIR), results, storage.iter + 1)
+            self._reporter.evaluation(results, storage.iter + 1)
+        self._reporter.phase(Phase.TRAINING)
+
+
+def _put_report(storage: EventStorage, report: StepReport, seconds: float) -> None:
+    storage.put_scalar("total_loss", report.total_loss)
+    if len(report.losses) > 1:
+        storage.put_scalars(**report.losses)
+    storage.put_scalars(time=seconds, data_time=report.data_time)

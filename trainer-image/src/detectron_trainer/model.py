@@ -1,0 +1,63 @@
+"""The model and what trains it, as Detectron2 builds them from the config."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import detectron_trainer.detectron2_compat  # noqa: F401  # isort: skip
+
+from detectron2.config import CfgNode
+from detectron2.modeling import build_model
+from detectron2.solver import build_lr_scheduler, build_optimizer
+from torch import nn
+from torch.amp.grad_scaler import GradScaler
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from detectron_trainer.failures import InvalidConfigError, Problem
+from detectron_trainer.world import World
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a checkpoint holds and a step changes. `scaler` does nothing unless SOLVER.AMP.ENABLED."""
+
+    model: nn.Module
+    optimizer: Optimizer
+    scheduler: LRScheduler
+    scaler: GradScaler
+
+    def checkpointables(self) -> Mapping[str, object]:
+        scaler = {"scaler": self.scaler} if self.scaler.is_enabled() else {}
+        return {"optimizer": self.optimizer, "scheduler": self.scheduler, **scaler}
+
+
+def build_training(cfg: CfgNode, world: World) -> Training:
+    """Build model, optimizer and schedule.
+
+    Raises:
+        InvalidConfigError: Detectron2 refuses the config; it does so on every rank.
+    """
+    try:
+        model = build_model(cfg)
+        model.train()
+        optimizer = build_optimizer(cfg, model)
+        scheduler = build_lr_scheduler(cfg, optimizer)
+    except (KeyError, ValueError, TypeError, AttributeError, AssertionError, NotImplementedError) as error:
+        message = f"Detectron2 cannot build the model: {type(error).__name__}: {error}"
+        raise InvalidConfigError([Problem("spec.config", message)]) from error
+    scaler = GradScaler(world.device.type, enabled=cfg.SOLVER.AMP.ENABLED)
+    return Training(model, optimizer, scheduler, scaler)
+
+
+def distribute(model: nn.Module, world: World) -> nn.Module:
+    """The model for all ranks together, equal to rank 0's from here on; itself where there is one rank."""
+    if world.size == 1:
+        return model
+    devices = [world.device] if world.device.type == "cuda" else None
+    # As Detectron2's create_ddp_model, which in 0.6 does not take CPU models.
+    return DistributedDataParallel(
+        model, device_ids=devices, broadcast_buffers=False, gradient_as_bucket_view=True
+    )

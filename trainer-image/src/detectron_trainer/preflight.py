@@ -1,0 +1,217 @@
+"""Everything that only Detectron2 can judge about a job, before it trains: all problems at once."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import detectron_trainer.detectron2_compat  # noqa: F401  # isort: skip
+
+from detectron2.config import CfgNode
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.engine import DefaultTrainer
+from detectron2.modeling import META_ARCH_REGISTRY
+
+from detectron_trainer.config import merge_config
+from detectron_trainer.datasets import register
+from detectron_trainer.failures import Problem
+from detectron_trainer.manifest import Dataset, Job
+from detectron_trainer.pod import Mounts
+from detectron_trainer.sampler import SAMPLERS
+
+CLASS_COUNTS = {
+    "GeneralizedRCNN": "ROI_HEADS",
+    "PanopticFPN": "ROI_HEADS",
+    "RetinaNet": "RETINANET",
+}
+"""The section of MODEL that holds NUM_CLASSES, by meta-architecture; a plugin's own is not judged."""
+
+WHERE = "spec.config"
+_MISSING_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """What a COCO file holds: categories by ascending id, the first images, keypoints of one instance."""
+
+    categories: tuple[str, ...]
+    images: tuple[str, ...]
+    keypoints: int | None
+
+
+def inspect(
+    job: Job, output: Path, mounts: Mounts, world_size: int, *, read_data: bool = True
+) -> tuple[CfgNode, list[Problem]]:
+    """Import the plugins, register the datasets and build the config; returns it with all problems.
+
+    `read_data` leaves the annotation files alone where another process of the node reads them.
+    """
+    problems = import_plugins(job.spec.plugins)
+    problems += register(job.spec.datasets, mounts)
+    cfg, config_problems = merge_config(job, output, mounts)
+    problems += config_problems
+    try:
+        cfg = DefaultTrainer.auto_scale_workers(cfg, world_size)
+    except AssertionError as error:
+        problems.append(
+            Problem(WHERE, f"SOLVER.REFERENCE_WORLD_SIZE {cfg.SOLVER.REFERENCE_WORLD_SIZE}: {error}")
+        )
+    problems += _judge_settings(cfg, world_size)
+    if read_data:
+        problems += _judge_data(job, cfg, mounts)
+    cfg.freeze()
+    return cfg, problems
+
+
+def import_plugins(modules: Sequence[str]) -> list[Problem]:
+    """Import each module; whatever it raises is the plugin's problem."""
+    problems = []
+    for index, module in enumerate(modules):
+        try:
+            importlib.import_module(module)
+        except Exception as error:  # noqa: BLE001 - a stranger's code may raise anything; it is all reported
+            message = f"{module} cannot be imported: {type(error).__name__}: {error}"
+            problems.append(Problem(f"spec.plugins[{index}]", message))
+    return problems
+
+
+def _judge_settings(cfg: CfgNode, world_size: int) -> Iterator[Problem]:
+    batch, architecture = cfg.SOLVER.IMS_PER_BATCH, cfg.MODEL.META_ARCHITECTURE
+    for key in ("IMS_PER_BATCH", "MAX_ITER", "CHECKPOINT_PERIOD"):
+        if cfg.SOLVER[key] < 1:
+            yield Problem(WHERE, f"SOLVER.{key} must be at least 1, not {cfg.SOLVER[key]}")
+    if batch % world_size:
+        yield Problem(
+            WHERE,
+            f"SOLVER.IMS_PER_BATCH {batch} is the batch of all processes together and must be divisible by "
+            f"their number, {world_size}",
+        )
+    if architecture not in META_ARCH_REGISTRY:
+        known = ", ".join(sorted(name for name, _ in META_ARCH_REGISTRY))
+        yield Problem(
+            WHERE, f"MODEL.META_ARCHITECTURE {architecture} is none of {known}; is a plugin missing?"
+        )
+    if cfg.DATALOADER.SAMPLER_TRAIN not in SAMPLERS:
+        yield Problem(
+            WHERE, f"DATALOADER.SAMPLER_TRAIN {cfg.DATALOADER.SAMPLER_TRAIN} is none of {', '.join(SAMPLERS)}"
+        )
+    if cfg.SOLVER.AMP.ENABLED and cfg.MODEL.DEVICE == "cpu":
+        yield Problem(WHERE, "SOLVER.AMP.ENABLED needs a GPU, and this process sees none")
+    for key in ("PRECISE_BN", "AUG"):
+        if cfg.TEST[key].ENABLED:
+            yield Problem(WHERE, f"TEST.{key}.ENABLED is not supported")
+    if cfg.MODEL.WEIGHTS.startswith("/") and not Path(cfg.MODEL.WEIGHTS).is_file():
+        yield Problem("spec.weights", f"{cfg.MODEL.WEIGHTS} (MODEL.WEIGHTS) does not exist")
+    yield from _judge_dataset_names(cfg)
+
+
+def _judge_dataset_names(cfg: CfgNode) -> Iterator[Problem]:
+    for split in ("TRAIN", "TEST"):
+        for name in cfg.DATASETS[split]:
+            if name not in DatasetCatalog:
+                yield Problem(
+                    WHERE, f"DATASETS.{split} names {name}, which is not registered; is a plugin missing?"
+                )
+    if not cfg.DATASETS.TRAIN:
+        yield Problem(WHERE, "DATASETS.TRAIN is empty")
+    for name in cfg.DATASETS.TEST:
+        evaluator = MetadataCatalog.get(name).get("evaluator_type", "coco")
+        if evaluator != "coco":
+            yield Problem(
+                WHERE, f"DATASETS.TEST {name} wants the evaluator {evaluator}; only coco is supported"
+            )
+
+
+def _judge_data(job: Job, cfg: CfgNode, mounts: Mounts) -> list[Problem]:
+    problems: list[Problem] = []
+    categories: dict[str, tuple[str, ...]] = {}
+    for index, dataset in enumerate(job.spec.datasets):
+        where = f"spec.datasets[{index}]"
+        annotations = _read_annotations(mounts.locate(dataset.annotations), f"{where}.annotations", problems)
+        if annotations is None:
+            continue
+        categories[where] = annotations.categories
+        problems += _judge_images(annotations, dataset, mounts.locate(dataset.images), where)
+        problems += _judge_class_count(annotations, cfg, where)
+        if cfg.MODEL.KEYPOINT_ON:
+            problems += _judge_keypoints(annotations, dataset, cfg, where)
+    distinct = set(categories.values())
+    if len(distinct) > 1:
+        first = next(iter(categories))
+        strangers = [where for where, names in categories.items() if names != categories[first]]
+        problems += [
+            Problem(f"{where}.annotations", f"has other categories than {first}") for where in strangers
+        ]
+    return problems
+
+
+def _judge_images(annotations: Annotations, dataset: Dataset, folder: Path, where: str) -> Iterator[Problem]:
+    if not folder.is_dir():
+        yield Problem(f"{where}.images", f"the folder {dataset.images} does not exist")
+        return
+    # The first images tell a wrong folder from a right one; to look for all would take minutes on a network.
+    missing = [name for name in annotations.images[:_MISSING_SHOWN] if not (folder / name).is_file()]
+    if missing:
+        yield Problem(f"{where}.images", f"{dataset.images} does not hold {', '.join(missing)}")
+
+
+def _judge_class_count(annotations: Annotations, cfg: CfgNode, where: str) -> Iterator[Problem]:
+    section = CLASS_COUNTS.get(cfg.MODEL.META_ARCHITECTURE)
+    count = len(annotations.categories)
+    if section is not None and count != cfg.MODEL[section].NUM_CLASSES:
+        yield Problem(
+            f"{where}.annotations",
+            f"has {count} categories, but MODEL.{section}.NUM_CLASSES is {cfg.MODEL[section].NUM_CLASSES}",
+        )
+
+
+def _judge_keypoints(
+    annotations: Annotations, dataset: Dataset, cfg: CfgNode, where: str
+) -> Iterator[Problem]:
+    head, sigmas = cfg.MODEL.ROI_KEYPOINT_HEAD.NUM_KEYPOINTS, cfg.TEST.KEYPOINT_OKS_SIGMAS
+    names = len(dataset.keypoints.names) if dataset.keypoints else 17
+    if annotations.keypoints is None:
+        yield Problem(f"{where}.annotations", "has no keypoints, but MODEL.KEYPOINT_ON is set")
+    elif annotations.keypoints != names:
+        known = "keypoints.names has" if dataset.keypoints else "without a keypoints field a person has"
+        yield Problem(
+            f"{where}.annotations", f"has {annotations.keypoints} keypoints an instance; {known} {names}"
+        )
+    if names != head:
+        yield Problem(
+            f"{where}.keypoints", f"has {names} names, but MODEL.ROI_KEYPOINT_HEAD.NUM_KEYPOINTS is {head}"
+        )
+    if sigmas and len(sigmas) != head:
+        yield Problem(WHERE, f"TEST.KEYPOINT_OKS_SIGMAS has {len(sigmas)} values for {head} keypoints")
+
+
+def _read_annotations(path: Path, where: str, problems: list[Problem]) -> Annotations | None:
+    try:
+        annotations = _parse_annotations(json.loads(path.read_bytes()))
+    except FileNotFoundError:
+        problems.append(Problem(where, f"{path} does not exist"))
+    except (OSError, ValueError) as error:
+        problems.append(Problem(where, f"{path} is not a COCO annotation file: {error}"))
+    except (KeyError, TypeError, AttributeError) as error:
+        problems.append(
+            Problem(where, f"{path} is not a COCO annotation file: {type(error).__name__} {error}")
+        )
+    else:
+        return annotations
+    return None
+
+
+def _parse_annotations(document: Mapping[str, Sequence[Mapping[str, object]]]) -> Annotations:
+    for part in ("images", "annotations", "categories"):
+        if not document.get(part):
+            raise ValueError(f"it has no {part}")
+    categories = sorted(document["categories"], key=lambda category: int(str(category["id"])))
+    keypoints = next((a["keypoints"] for a in document["annotations"] if a.get("keypoints")), None)
+    return Annotations(
+        categories=tuple(str(category["name"]) for category in categories),
+        images=tuple(str(image["file_name"]) for image in document["images"][:_MISSING_SHOWN]),
+        keypoints=len(keypoints) // 3 if isinstance(keypoints, list) else None,
+    )

@@ -1,0 +1,119 @@
+"""What a run says of itself: Detectron2's writers, Prometheus, the progress board."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+
+import detectron_trainer.detectron2_compat  # noqa: F401  # isort: skip
+
+from detectron2.config import CfgNode
+from detectron2.utils.events import (
+    CommonMetricPrinter,
+    EventWriter,
+    JSONWriter,
+    TensorboardXWriter,
+    get_event_storage,
+)
+from prometheus_client import CollectorRegistry
+
+from detectron_trainer.evaluation import Results, summarize
+from detectron_trainer.metrics_file import drop_rows_from
+from detectron_trainer.progress import Checkpoint, Phase, ProgressBoard
+from detectron_trainer.progress_writer import ProgressWriter
+from detectron_trainer.prometheus_writer import PrometheusWriter
+
+
+class Reporter:
+    """Writes every `period` iterations, on rank 0; the other ranks' has no writers and only keeps the board.
+
+    `prometheus`, one of the writers, is also told of what is in no scalar.
+    """
+
+    def __init__(
+        self,
+        writers: Sequence[EventWriter],
+        prometheus: PrometheusWriter | None,
+        board: ProgressBoard,
+        *,
+        period: int,
+        max_iter: int,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._writers = writers
+        self._prometheus = prometheus
+        self._board = board
+        self._period = period
+        self._max_iter = max_iter
+        self._clock = clock
+
+    def is_due(self, completed: int) -> bool:
+        return completed % self._period == 0 or completed == self._max_iter
+
+    def write(self) -> None:
+        """Write the storage's latest values; call it once an iteration, after all of them are put."""
+        storage = get_event_storage()
+        for writer in self._writers:
+            writer.write()
+        # TensorBoard's writer has written them; where there is none they would pile up.
+        storage.clear_images()
+        storage.clear_histograms()
+        self._board.update(iteration=min(storage.iter + 1, self._max_iter))
+
+    def phase(self, phase: Phase) -> None:
+        self._board.update(phase=phase)
+
+    def evaluation(self, results: Results, completed: int) -> None:
+        """Show the results of the evaluation after `completed` iterations."""
+        self._board.update(evaluation=summarize(results, completed))
+        if self._prometheus is not None:
+            self._prometheus.observe_evaluation(results, completed - 1)
+
+    def checkpoint(self, path: Path, completed: int) -> None:
+        """Show that `path`, with `completed` iterations, is saved."""
+        now = self._clock()
+        self._board.update(last_checkpoint=Checkpoint(iteration=completed, path=str(path), time=now))
+        if self._prometheus is not None:
+            self._prometheus.observe_checkpoint(now)
+
+    def close(self) -> None:
+        for writer in self._writers:
+            writer.close()
+
+
+def silent_reporter(
+    cfg: CfgNode, board: ProgressBoard, period: int, clock: Callable[[], datetime]
+) -> Reporter:
+    """The reporter of the ranks other than 0."""
+    return Reporter([], None, board, period=period, max_iter=cfg.SOLVER.MAX_ITER, clock=clock)
+
+
+def main_reporter(
+    cfg: CfgNode,
+    board: ProgressBoard,
+    registry: CollectorRegistry,
+    *,
+    start: int,
+    period: int,
+    clock: Callable[[], datetime],
+) -> Reporter:
+    """The reporter of rank 0, which goes on after `start` iterations in the output folder's files."""
+    max_iter, folder, tests = cfg.SOLVER.MAX_ITER, Path(cfg.OUTPUT_DIR), cfg.DATASETS.TEST
+    metrics = folder / "metrics.json"
+    drop_rows_from(metrics, start)
+    prometheus = PrometheusWriter(
+        max_iter=max_iter,
+        registry=registry,
+        images_per_iteration=cfg.SOLVER.IMS_PER_BATCH,
+        dataset=tests[0] if len(tests) == 1 else "",
+    )
+    prometheus.set_start_iteration(start)
+    writers = [
+        CommonMetricPrinter(max_iter),
+        JSONWriter(str(metrics)),
+        TensorboardXWriter(str(folder), purge_step=start),
+        prometheus,
+        ProgressWriter(board, max_iter),
+    ]
+    return Reporter(writers, prometheus, board, period=period, max_iter=max_iter, clock=clock)

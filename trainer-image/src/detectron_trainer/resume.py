@@ -1,0 +1,113 @@
+"""Where training goes on: decided by rank 0, equal on all ranks.
+
+Only the first pod mounts the output volume, so rank 0 reads the checkpoint and sends it to the others.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from detectron_trainer.checkpoint import AtomicCheckpointer, newest_first, read
+from detectron_trainer.failures import CheckpointCorruptError
+from detectron_trainer.model import Training
+from detectron_trainer.world import World
+
+_logger = logging.getLogger(__name__)
+
+
+def newest_readable(folder: Path) -> tuple[Path, dict[str, Any]] | None:
+    """The newest checkpoint of `folder` that is whole, with its content; None where there is none at all.
+
+    Raises:
+        CheckpointCorruptError: there are some, and not one can be read.
+    """
+    damaged = []
+    for path in newest_first(folder):
+        try:
+            content = read(path)
+        except CheckpointCorruptError as error:
+            _logger.warning("%s; trying the one before it", error)
+            damaged.append(str(error))
+        else:
+            return path, content
+    if damaged:
+        raise CheckpointCorruptError("; ".join(damaged))
+    return None
+
+
+def shared_checkpoint(world: World, folder: Path) -> dict[str, Any] | None:
+    """The content of the checkpoint to resume from on every rank, None to start anew.
+
+    Raises:
+        CheckpointCorruptError: see `newest_readable`; on every rank.
+    """
+    found: tuple[Path, dict[str, Any]] | None = None
+    failure: CheckpointCorruptError | None = None
+    if world.is_main:
+        try:
+            found = newest_readable(folder)
+        except CheckpointCorruptError as error:
+            failure = error
+    failure = world.broadcast(failure)
+    if failure is not None:
+        raise failure
+    if not world.broadcast(found is not None):
+        return None
+    if world.size > 1:
+        content = world.broadcast_bytes(found[0].read_bytes() if found else None)
+        if found is None:
+            return dict(torch.load(io.BytesIO(content), map_location="cpu", weights_only=True))
+    assert found is not None
+    _logger.info("resuming from %s", found[0])
+    return found[1]
+
+
+def restore(training: Training, checkpointer: AtomicCheckpointer, checkpoint: dict[str, Any]) -> None:
+    """Load the checkpoint, but keep the optimizer's settings from the config, which may have been edited."""
+    settings = _settings(training.optimizer)
+    base_lrs = list(training.scheduler.base_lrs)
+    checkpointer.restore(checkpoint)
+    _apply_settings(training.optimizer, training.scheduler, settings, base_lrs)
+
+
+def assert_equal_ranks(world: World, model: nn.Module, iteration: int) -> None:
+    """Raises CheckpointCorruptError unless all ranks hold equal weights and begin at the same iteration."""
+    states = world.gather((iteration, weight_digest(model)))
+    strangers = [rank for rank, state in enumerate(states) if state != states[0]]
+    if strangers:
+        raise CheckpointCorruptError(f"ranks {strangers} start from other weights or iterations than rank 0")
+
+
+def weight_digest(model: nn.Module) -> str:
+    """A hash of all parameters and persistent buffers."""
+    digest = hashlib.blake2b(digest_size=16)
+    for name, tensor in model.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _settings(optimizer: Optimizer) -> list[dict[str, Any]]:
+    return [
+        {key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups
+    ]
+
+
+def _apply_settings(
+    optimizer: Optimizer, scheduler: LRScheduler, settings: list[dict[str, Any]], base_lrs: list[Any]
+) -> None:
+    # Both the optimizer's and the schedule's state hold learning rates, and would undo an edit of the config.
+    for group, configured in zip(optimizer.param_groups, settings, strict=True):
+        group.update(configured)
+    scheduler.base_lrs = base_lrs
+    for group, rate in zip(optimizer.param_groups, scheduler.get_lr(), strict=True):
+        group["lr"] = rate

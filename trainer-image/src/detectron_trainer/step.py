@@ -1,0 +1,107 @@
+"""One training step on all ranks, and the one small exchange that keeps them together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from detectron_trainer.failures import NonFiniteLossError
+from detectron_trainer.model import Training
+from detectron_trainer.world import World
+
+Batch = Sequence[Mapping[str, object]]
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """Means over all ranks of the losses and the seconds spent waiting for data; whether all shall stop."""
+
+    losses: Mapping[str, float]
+    total_loss: float
+    data_time: float
+    stop: bool
+
+
+class Stepper:
+    """Runs steps of `model`, which is `training.model` distributed over all ranks.
+
+    The exchange is one all-reduce that carries the losses, the data time and the wish to stop. It begins
+    after the forward pass and ends after the backward pass, which hides it. A sum that is not finite says that
+    a loss is not finite on some rank. `SimpleTrainer` gathers as often, but pickled and not hidden.
+    """
+
+    def __init__(self, model: nn.Module, training: Training, world: World, *, mixed_precision: bool) -> None:
+        self._model = model
+        self._training = training
+        self._world = world
+        self._mixed_precision = mixed_precision
+
+    def step(self, batch: Batch, *, iteration: int, data_time: float, stop: bool) -> StepReport:
+        """Train on this rank's `batch`; all ranks call it.
+
+        Raises:
+            NonFiniteLossError: on all ranks, if a loss is not finite on any; no rank changes its weights.
+        """
+        optimizer, scaler = self._training.optimizer, self._training.scaler
+        device = self._world.device.type
+        with torch.autocast(device, dtype=torch.float16, enabled=self._mixed_precision):
+            losses = self._model(batch)
+        if isinstance(losses, Tensor):
+            losses = {"total_loss": losses}
+        total = sum(losses.values())
+        assert isinstance(total, Tensor)
+        sums, exchange = self._begin_exchange(losses, data_time, stop)
+        optimizer.zero_grad()
+        torch.autograd.backward(scaler.scale(total))
+        report = self._end_exchange(losses, sums, exchange, iteration)
+        scaler.step(optimizer)
+        scaler.update()
+        return report
+
+    def _begin_exchange(
+        self, losses: Mapping[str, Tensor], data_time: float, stop: bool
+    ) -> tuple[Tensor, dist.Work | None]:
+        extra = torch.tensor([data_time, float(stop)], device=self._world.device)
+        sums = torch.cat([torch.stack([loss.detach().float() for loss in losses.values()]), extra])
+        return sums, dist.all_reduce(sums, async_op=True) if self._world.size > 1 else None
+
+    def _end_exchange(
+        self, losses: Mapping[str, Tensor], sums: Tensor, exchange: dist.Work | None, iteration: int
+    ) -> StepReport:
+        if exchange is not None:
+            exchange.wait()
+        *loss_sums, data_time, stops = sums.tolist()
+        size = self._world.size
+        means = {name: value / size for name, value in zip(losses, loss_sums, strict=True)}
+        total = sum(means.values())
+        if not math.isfinite(total):
+            self._raise_non_finite(losses, iteration)
+        return StepReport(means, total, data_time / size, stops > 0)
+
+    def _raise_non_finite(self, losses: Mapping[str, Tensor], iteration: int) -> None:
+        mine = {name: float(loss) for name, loss in losses.items() if not math.isfinite(float(loss))}
+        by_rank = self._world.gather(mine)
+        rank = next((rank for rank, culprits in enumerate(by_rank) if culprits), None)
+        named = "; ".join(
+            f"rank {rank}: " + ", ".join(f"{name} is {value}" for name, value in culprits.items())
+            for rank, culprits in enumerate(by_rank)
+            if culprits
+        )
+        raise NonFiniteLossError(
+            f"losses at iteration {iteration} are not finite ({named or 'their sum overflows'}); "
+            "lower SOLVER.BASE_LR, warm up longer or look at the data",
+            iteration=iteration,
+            rank=rank,
+        )
+
+
+def learning_rate(optimizer: Optimizer) -> float:
+    """The rate of the group with most parameters, as Detectron2 logs it."""
+    largest = max(optimizer.param_groups, key=lambda group: len(group["params"]))
+    return float(largest["lr"])

@@ -1,0 +1,29 @@
+"""Asking the run to stop: SIGTERM from torchrun or the kubelet, SIGINT from a terminal."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from types import FrameType
+
+_logger = logging.getLogger(__name__)
+
+
+class StopRequest:
+    """Becomes `made` at the first SIGTERM or SIGINT; later signals change nothing.
+
+    The loop looks at it at the points where all ranks agree, so that they stop at the same iteration.
+    """
+
+    def __init__(self) -> None:
+        self.made = False
+
+    def listen(self) -> None:
+        """Install the handlers, from the main thread."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._receive)
+
+    def _receive(self, number: int, _frame: FrameType | None) -> None:
+        if not self.made:
+            self.made = True
+            _logger.info("%s: saving a checkpoint, then stopping", signal.Signals(number).name)

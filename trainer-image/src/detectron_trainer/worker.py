@@ -1,0 +1,235 @@
+"""One training process under torchrun, from its environment to its exit code.
+
+Exit codes: 0 when training is complete, 143 after a stop with a saved checkpoint, 1 otherwise. torchrun makes
+1 of all that are not 0; the termination message says which it was.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import detectron_trainer.detectron2_compat  # noqa: F401  # isort: skip
+
+import torch
+from detectron2.config import CfgNode
+from detectron2.utils.env import seed_all_rng
+from prometheus_client import CollectorRegistry
+
+from detectron_trainer.attempts import Fence
+from detectron_trainer.batches import training_batches
+from detectron_trainer.checkpoint import AtomicCheckpointer, Checkpoints, replaced_atomically
+from detectron_trainer.failures import InvalidConfigError, Problem, TrainingError
+from detectron_trainer.loop import TrainingLoop
+from detectron_trainer.manifest import Job, read_job
+from detectron_trainer.metrics_server import MetricsServer
+from detectron_trainer.model import build_training, distribute
+from detectron_trainer.pod import Pod
+from detectron_trainer.preflight import inspect
+from detectron_trainer.progress import (
+    Phase,
+    Progress,
+    ProgressBoard,
+    Reason,
+    Verdict,
+    write_termination_message,
+)
+from detectron_trainer.randomness import restore_random_state
+from detectron_trainer.reporting import main_reporter, silent_reporter
+from detectron_trainer.resume import assert_equal_ranks, restore, shared_checkpoint
+from detectron_trainer.step import Stepper
+from detectron_trainer.stop import StopRequest
+from detectron_trainer.verdict import PeerFailedError, verdict_of
+from detectron_trainer.world import World, join
+
+EXIT_CODES = {Reason.COMPLETED: 0, Reason.PREEMPTED: 143}
+
+_logger = logging.getLogger(__name__)
+
+
+def work(pod: Pod, environment: Mapping[str, str]) -> int:
+    """Train `pod`'s job as the rank that torchrun's variables in `environment` say; returns the exit code."""
+    rank, local_rank = int(environment["RANK"]), int(environment["LOCAL_RANK"])
+    configure_logging(rank)
+    stop = StopRequest()
+    stop.listen()
+    board = ProgressBoard(
+        Progress(
+            phase=Phase.STARTING,
+            attempt=pod.attempt,
+            world_size=int(environment["WORLD_SIZE"]),
+            iteration=0,
+            last_updated_time=_now(),
+        ),
+        _now,
+    )
+    registry = CollectorRegistry()
+    server = MetricsServer(registry, board if rank == 0 else None, pod.metrics_port)
+    if local_rank == 0:
+        server.start()
+    with closing(server):
+        verdict, speaks = _run(pod, environment, board, registry, stop)
+        board.update(phase=Phase.FINISHED, verdict=verdict)
+        if speaks:
+            write_termination_message(pod.termination_log, board.snapshot())
+    return EXIT_CODES.get(verdict.reason, 1)
+
+
+def _run(
+    pod: Pod,
+    environment: Mapping[str, str],
+    board: ProgressBoard,
+    registry: CollectorRegistry,
+    stop: StopRequest,
+) -> tuple[Verdict, bool]:
+    """Train; returns how it ended, and whether it is for this process to say so in its pod."""
+    rank, speaks_for_pod = int(environment["RANK"]), environment["LOCAL_RANK"] == "0"
+    try:
+        job = read_job(pod.manifest)
+        size = int(environment["WORLD_SIZE"])
+        cfg, problems = inspect(job, pod.output, pod.mounts, size, read_data=speaks_for_pod)
+        with join(environment, cfg.MODEL.DEVICE) as world, _shared_fate(world):
+            _agree_on(world, problems)
+            train(job, cfg, pod, world, board, registry, stop)
+    except TrainingError as error:
+        verdict = verdict_of(error, rank)
+        log = _logger.info if verdict.reason is Reason.PREEMPTED else _logger.error
+        log("%s: %s", verdict.reason, error)
+        return verdict, speaks_for_pod or not error.concerted
+    # The verdict takes the place of a traceback; the traceback goes to the log.
+    except Exception as error:
+        _logger.exception("rank %d failed", rank)
+        return verdict_of(error, rank), True
+    message = f"trained {board.snapshot().iteration} iterations"
+    return Verdict(reason=Reason.COMPLETED, message=message, retryable=False), speaks_for_pod
+
+
+@contextmanager
+def _shared_fate(world: World) -> Iterator[None]:
+    """Tell the peers why this process fails; where one of them failed first, fail for its reason."""
+    try:
+        yield
+    except Exception as error:
+        if not isinstance(error, TrainingError) or not error.concerted:
+            posted = world.posted_verdict()
+            if posted is not None:
+                raise PeerFailedError.from_json(posted) from error
+            world.post_verdict(PeerFailedError(verdict_of(error, world.rank)).to_json())
+        raise
+
+
+def train(
+    job: Job,
+    cfg: CfgNode,
+    pod: Pod,
+    world: World,
+    board: ProgressBoard,
+    registry: CollectorRegistry,
+    stop: StopRequest,
+) -> None:
+    """Train the job to its end, from the newest checkpoint if there is one; all ranks call it.
+
+    Raises:
+        TrainingError: see `detectron_trainer.failures`.
+    """
+    fence = Fence(pod.output, pod.attempt)
+    if world.is_main:
+        fence.open()
+        with replaced_atomically(pod.output / "config.yaml", "w") as file:
+            file.write(cfg.dump())
+    checkpoint = shared_checkpoint(world, pod.output)
+    start: int = checkpoint["iteration"] + 1 if checkpoint else 0
+    seed = _agreed_seed(cfg, world, checkpoint)
+    _prepare_process(cfg, seed + world.rank)
+
+    training = build_training(cfg, world)
+    period = job.spec.metrics.period
+    if world.is_main:
+        reporter = main_reporter(cfg, board, registry, start=start, period=period, clock=_now)
+    else:
+        reporter = silent_reporter(cfg, board, period, _now)
+    checkpointer = AtomicCheckpointer(
+        training.model, pod.output, admit=fence.check, saved=reporter.checkpoint, **training.checkpointables()
+    )
+    if checkpoint is not None:
+        restore(training, checkpointer, checkpoint)
+    elif world.is_main:
+        # The other ranks get them when the model is distributed.
+        checkpointer.load(cfg.MODEL.WEIGHTS, checkpointables=[])
+    model = distribute(training.model, world)
+    assert_equal_ranks(world, training.model, start)
+    board.update(iteration=min(start, cfg.SOLVER.MAX_ITER), max_iterations=cfg.SOLVER.MAX_ITER)
+
+    loop = TrainingLoop(
+        cfg,
+        world,
+        training,
+        Stepper(model, training, world, mixed_precision=cfg.SOLVER.AMP.ENABLED),
+        Checkpoints(
+            checkpointer,
+            period=cfg.SOLVER.CHECKPOINT_PERIOD,
+            max_iter=cfg.SOLVER.MAX_ITER,
+            keep=job.spec.checkpoint.keep,
+        ),
+        reporter,
+        stop,
+        start=start,
+        seed=seed,
+        clock=time.perf_counter,
+    )
+    with closing(reporter):
+        batches = training_batches(cfg, world.size, seed, start)
+        _restore_randomness(world, checkpoint)
+        loop.run(batches, checkpoint["recent_scalars"] if checkpoint else {})
+
+
+def _agree_on(world: World, problems: list[Problem]) -> None:
+    """Raises InvalidConfigError on every rank, with the problems of all, if any has some."""
+    everyones = [problem for found in world.gather(problems) for problem in found]
+    if everyones:
+        raise InvalidConfigError(everyones)
+
+
+def _agreed_seed(cfg: CfgNode, world: World, checkpoint: Mapping[str, Any] | None) -> int:
+    """The config's seed, else the run's own from its first life on, else one that rank 0 draws."""
+    if cfg.SEED >= 0:
+        return int(cfg.SEED)
+    if checkpoint is not None:
+        return int(checkpoint["seed"])
+    return world.broadcast(secrets.randbelow(2**31))
+
+
+def _prepare_process(cfg: CfgNode, seed: int) -> None:
+    seed_all_rng(seed)
+    torch.backends.cudnn.benchmark = cfg.CUDNN_BENCHMARK
+    if cfg.get("FLOAT32_PRECISION"):
+        torch.set_float32_matmul_precision(cfg.FLOAT32_PRECISION)
+
+
+def _restore_randomness(world: World, checkpoint: Mapping[str, Any] | None) -> None:
+    states = checkpoint["random_states"] if checkpoint is not None else []
+    if len(states) == world.size:
+        restore_random_state(states[world.rank])
+    elif states:
+        _logger.warning("%d processes instead of %d: random numbers start anew", world.size, len(states))
+
+
+def configure_logging(rank: int) -> None:
+    """Rank 0 speaks in plain lines; of the others only warnings are heard, with their rank."""
+    prefix = "" if rank == 0 else f"[rank {rank}] "
+    logging.basicConfig(
+        level=logging.INFO if rank == 0 else logging.WARNING,
+        stream=sys.stdout,
+        format=f"%(asctime)s %(levelname)s {prefix}%(message)s",
+        force=True,
+    )
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
