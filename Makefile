@@ -8,7 +8,7 @@ export UV_PROJECT_ENVIRONMENT := $(VENV)
 # A shell that forbids bytecode makes every import of torch take three times as long.
 unexport PYTHONDONTWRITEBYTECODE
 
-LOCKS := requirements/installer.lock requirements/operator.lock requirements/trainer.lock requirements/dev.lock
+
 
 .DEFAULT_GOAL := help
 .PHONY: help setup lock lint unit trainer apiserver chart cluster test demo bench cluster-up cluster-down clean
@@ -34,7 +34,7 @@ $(SETUP): $(UV) requirements/dev.lock trainer-image/detectron2-pypi/requirements
 	@touch $@
 
 lock: $(UV) ## Lock the dependencies again, with hashes
-	for name in installer operator trainer dev; do \
+	for name in installer build operator trainer dev; do \
 	  $(UV) pip compile -q --universal --generate-hashes --python-version 3.11 --no-annotate --no-header \
 	    requirements/$$name.in -o requirements/$$name.lock || exit 1; done
 
