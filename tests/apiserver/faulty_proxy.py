@@ -1,0 +1,155 @@
+"""A proxy between the operator and the API server, where tests make things go wrong.
+
+Clients speak plain HTTP to it; to the API server it is the user `operator`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import aiohttp
+from aiohttp import web
+
+from tests.cluster.controlplane import ControlPlane
+
+USER = "operator"
+_DROPPED = {"Transfer-Encoding", "Content-Length", "Connection", "Host", "Content-Encoding"}
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the operator asks for."""
+
+    method: str
+    path: str
+    query: str
+
+    @property
+    def writes(self) -> bool:
+        return self.method != "GET"
+
+    @property
+    def watches(self) -> bool:
+        return "watch=true" in self.query
+
+
+class FaultyProxy:
+    """Forwards everything, until told otherwise.
+
+    Attributes:
+        requests: everything that was forwarded.
+        refuse: called with each request; a status code means that it is answered with that instead.
+        after_write: called when the API server has answered a write, before the operator hears of it.
+    """
+
+    def __init__(self, plane: ControlPlane) -> None:
+        self._server = plane.server
+        certificate = plane.authority.issue(USER, ["system:masters"])
+        self._tls = ssl.create_default_context(cafile=str(plane.authority.path))
+        self._tls.load_cert_chain(*certificate.write(plane.directory / "proxy"))
+        self.requests: list[Request] = []
+        self.refuse: Callable[[Request], int | None] = lambda _: None
+        self.after_write: Callable[[Request], None] = lambda _: None
+        self._watches: set[asyncio.Task[object]] = set()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="proxy", daemon=True)
+        self.port = 0
+
+    def kubeconfig(self, path: Path) -> Path:
+        """Write a kubeconfig that leads here."""
+        path.write_text(
+            json.dumps(
+                {
+                    "apiVersion": "v1",
+                    "kind": "Config",
+                    "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{self.port}"}}],
+                    "users": [{"name": "u", "user": {}}],
+                    "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+                    "current-context": "x",
+                }
+            )
+        )
+        return path
+
+    def cut_watches(self) -> int:
+        """Break every watch that is open; returns how many there were."""
+
+        async def cut() -> int:
+            watches = set(self._watches)
+            for task in watches:
+                task.cancel()
+            return len(watches)
+
+        return asyncio.run_coroutine_threadsafe(cut(), self._loop).result(10)
+
+    def __enter__(self) -> FaultyProxy:
+        self._thread.start()
+        asyncio.run_coroutine_threadsafe(self._start(), self._loop).result(10)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result(10)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    async def _start(self) -> None:
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=self._tls), auto_decompress=False
+        )
+        app = web.Application(client_max_size=16 * 2**20)
+        app.router.add_route("*", "/{path:.*}", self._handle)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        await site.start()
+        self.port = self._runner.addresses[0][1]
+
+    async def _stop(self) -> None:
+        await self._runner.cleanup()
+        await self._session.close()
+
+    async def _handle(self, incoming: web.Request) -> web.StreamResponse:
+        asked = Request(incoming.method, incoming.path, incoming.query_string)
+        code = self.refuse(asked)
+        if code is not None:
+            return web.json_response({"kind": "Status", "code": code, "message": "by the test"}, status=code)
+        self.requests.append(asked)
+        headers = {name: value for name, value in incoming.headers.items() if name not in _DROPPED}
+        async with self._session.request(
+            incoming.method,
+            self._server + incoming.path_qs,
+            headers=headers,
+            data=await incoming.read(),
+        ) as answer:
+            kept = {name: value for name, value in answer.headers.items() if name not in _DROPPED}
+            if asked.watches:
+                return await self._stream(incoming, answer, kept)
+            body = await answer.read()
+            if asked.writes:
+                self.after_write(asked)
+            return web.Response(status=answer.status, headers=kept, body=body)
+
+    async def _stream(
+        self, incoming: web.Request, answer: aiohttp.ClientResponse, headers: dict[str, str]
+    ) -> web.StreamResponse:
+        outgoing = web.StreamResponse(status=answer.status, headers=headers)
+        await outgoing.prepare(incoming)
+        task = asyncio.current_task()
+        assert task is not None
+        self._watches.add(task)
+        try:
+            async for chunk in answer.content.iter_any():
+                await outgoing.write(chunk)
+        finally:
+            self._watches.discard(task)
+        return outgoing

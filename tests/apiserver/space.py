@@ -1,0 +1,76 @@
+"""A namespace of its own for a test, and what a test does there."""
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from tests.apiserver.api import Api, Object
+from tests.apiserver.audit import AuditLog
+from tests.apiserver.fake_kubelet import FakeKubelet
+from tests.apiserver.manifest_cases import GOOD
+from tests.cluster.waiting import wait_until
+
+T = TypeVar("T")
+
+
+@dataclass
+class Space:
+    """A namespace with a fake kubelet."""
+
+    api: Api
+    kubelet: FakeKubelet
+    audit: AuditLog
+
+    def submit(self, name: str = "job", nodes: int = 2, **run_policy: object) -> Object:
+        """Create a job."""
+        manifest = copy.deepcopy(GOOD)
+        manifest["metadata"] = {"name": name, "namespace": self.api.namespace}
+        manifest["spec"] |= {"numNodes": nodes, "runPolicy": run_policy}
+        return self.api.create("detectrontrainingjobs", manifest)
+
+    def job(self, name: str = "job") -> Object:
+        """The job as it is now."""
+        return self.api.get("detectrontrainingjobs", name)
+
+    def status(self, name: str = "job") -> Object:
+        """The job's status; empty before the first write."""
+        status: Object = self.job(name).get("status", {})
+        return status
+
+    def suspend(self, suspend: bool, name: str = "job") -> None:
+        """Set or unset runPolicy.suspend."""
+        self.api.merge("detectrontrainingjobs", name, {"spec": {"runPolicy": {"suspend": suspend}}})
+
+    def await_status(self, name: str = "job", timeout: float = 20, **expected: object) -> Object:
+        """Wait until the status has these values; returns it."""
+
+        def reached() -> Object | None:
+            status = self.status(name)
+            return status if all(status.get(field) == value for field, value in expected.items()) else None
+
+        return self.wait(reached, f"the status of {name} to have {expected}", timeout)
+
+    def await_pods(self, *names: str, timeout: float = 20) -> None:
+        """Wait until exactly these pods exist."""
+
+        def there() -> bool:
+            return self.pods() == sorted(names)
+
+        self.wait(there, f"the pods to be {sorted(names)}", timeout)
+
+    def pods(self) -> list[str]:
+        """The names of all pods."""
+        return [str(pod["metadata"]["name"]) for pod in self.api.list("pods")]
+
+    def events(self) -> list[str]:
+        """The reasons of the operator's events, in order."""
+        events = [event for event in self.api.list("events") if event["involvedObject"]["kind"] != "Pod"]
+        events.sort(key=lambda event: int(event["metadata"]["resourceVersion"]))
+        return [str(event["reason"]) for event in events]
+
+    def wait(self, condition: Callable[[], T | None], what: str, timeout: float = 20) -> T:
+        """Wait until the condition's answer is true; returns it."""
+        answer = wait_until(condition, timeout, what, interval=0.05)
+        assert answer is not None
+        return answer
