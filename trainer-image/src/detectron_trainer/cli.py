@@ -206,7 +206,9 @@ def _train(run: LocalRun, console: Console) -> int:
                 on_tick=show_progress,
                 on_stop=lambda: say(console, "stopping: saving a checkpoint (again to stop at once)"),
             )
-        final = read_termination_log(folder / "termination-log")
+            final = read_termination_log(folder / "termination-log")
+            if final is not None:
+                display.progress(final)
     return _conclude(run, console, final, status, interruptions.received, time.monotonic() - started)
 
 

@@ -46,8 +46,8 @@ class Machine:
 class LocalRun:
     """A job that is ready to run here.
 
-    `mounts` are the local folders by mount path, `processes` the world size, `attempt` counts the lives of the
-    run in `output`.
+    `mounts` holds local folders by mount path, `processes` is the world size, `attempt` counts the lives of
+    the run in `output`.
     """
 
     job: Job

@@ -134,7 +134,7 @@ def show_result(console: Console, progress: Progress, output: Path, seconds: flo
         say(console, "losses        " + "  ".join(f"{name} {value:.4g}" for name, value in losses.items()))
     if progress.last_checkpoint is not None:
         say(console, f"checkpoint    {progress.last_checkpoint.path}")
-    say(console, f"iterations    {progress.iteration} in {timedelta(seconds=int(seconds))}")
+    say(console, f"iterations    {progress.iteration}; this run took {timedelta(seconds=int(seconds))}")
     for what, where in places(output).items():
         say(console, f"{what:<14}{where}")
 
