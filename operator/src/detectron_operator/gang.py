@@ -103,11 +103,11 @@ def assemble(job: TrainingJob, stored_attempt: int, pods: Iterable[Pod]) -> Gang
 
 
 def latest_progress(gang: Gang, polled: Progress | None) -> Progress | None:
-    """The newest document of the attempt: polled from rank 0, or the one its pod left behind."""
+    """The newest document of the attempt: what rank 0's pod left behind before an equally new poll."""
     source = gang.finisher or gang.current.get(0)
     left = last_words(source) if source else None
     attempt = source.attempt if source else gang.attempt
-    documents = [document for document in (polled, left) if document and document.attempt == attempt]
+    documents = [document for document in (left, polled) if document and document.attempt == attempt]
     return max(documents, key=lambda document: document.last_updated_time, default=None)
 
 

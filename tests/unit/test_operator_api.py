@@ -1,0 +1,183 @@
+"""Raw objects become jobs, or errors that name the field and what to change."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from detectron_operator.api import SpecError, parse
+from detectron_operator.quantity import parse_quantity
+from tests.unit.operator_objects import job, raw_job
+
+
+def test_what_the_operator_acts_upon() -> None:
+    spec = job(
+        image="mine:1",
+        imagePullSecrets=["pull"],
+        numNodes=4,
+        resourcesPerNode={"requests": {"cpu": 4}, "limits": {"nvidia.com/gpu": "2", "memory": "32Gi"}},
+        output={"claimName": "runs", "subPath": "a/b"},
+        volumes=[{"name": "d", "claimName": "data", "mountPath": "/data", "readOnly": True}],
+        env=[{"name": "OMP_NUM_THREADS", "value": "4"}],
+        nodeSelector={"pool": "gpu"},
+        tolerations=[{"key": "gpu", "operator": "Exists"}],
+        runPolicy={"suspend": True, "backoffLimit": 7},
+    ).spec
+    assert (spec.image, spec.image_pull_secrets, spec.num_nodes) == ("mine:1", ("pull",), 4)
+    assert spec.num_proc_per_node == 2
+    assert spec.requests == {"cpu": "4"}
+    assert spec.limits == {"nvidia.com/gpu": "2", "memory": "32Gi"}
+    assert (spec.output.claim_name, spec.output.sub_path) == ("runs", "a/b")
+    assert spec.volumes[0].claim_name == "data"
+    assert spec.env == {"OMP_NUM_THREADS": "4"}
+    assert spec.node_selector == {"pool": "gpu"}
+    assert spec.tolerations == ({"key": "gpu", "operator": "Exists"},)
+    assert (spec.suspend, spec.backoff_limit, spec.grace_period_seconds) == (True, 7, 120)
+
+
+@pytest.mark.parametrize(
+    ("limits", "asked", "processes"),
+    [
+        ({}, None, 1),
+        ({}, 3, 3),
+        ({"cpu": "8"}, None, 1),
+        ({"nvidia.com/gpu": 8}, None, 8),
+        ({"nvidia.com/gpu": "8"}, 8, 8),
+        ({"amd.com/gpu": "2"}, None, 2),
+        ({"nvidia.com/mig-1g.5gb": "2", "nvidia.com/gpu": "1"}, None, 3),
+        ({"nvidia.com/gpu": "0"}, None, 1),
+    ],
+)
+def test_one_process_a_gpu(limits: dict[str, object], asked: int | None, processes: int) -> None:
+    parsed = job(resourcesPerNode={"limits": limits}, numProcPerNode=asked)
+    assert parsed.spec.num_proc_per_node == processes
+
+
+GPUS = {"limits": {"nvidia.com/gpu": "4"}}
+
+
+@pytest.mark.parametrize(
+    ("fields", "path", "words"),
+    [
+        ({"numProcPerNode": 2, "resourcesPerNode": GPUS}, "spec.numProcPerNode", "asks for 4 GPUs"),
+        (
+            {"resourcesPerNode": {"limits": {"nvidia.com/gpu": "500m"}}},
+            "spec.resourcesPerNode.limits[nvidia.com/gpu]",
+            "whole number",
+        ),
+        (
+            {"resourcesPerNode": {"limits": {"nvidia.com/gpu": "1e99"}}},
+            "spec.resourcesPerNode.limits[nvidia.com/gpu]",
+            "whole number",
+        ),
+        (
+            {"resourcesPerNode": {"limits": {"cpu": "1e1.5"}}},
+            "spec.resourcesPerNode.limits[cpu]",
+            "not a quantity",
+        ),
+        (
+            {"resourcesPerNode": {"limits": {"cpu": "-1"}}},
+            "spec.resourcesPerNode.limits[cpu]",
+            "must not be negative",
+        ),
+        (
+            {"resourcesPerNode": {"requests": {"cpu": "5"}, "limits": {"cpu": "4"}}},
+            "spec.resourcesPerNode.requests[cpu]",
+            "more than the limit",
+        ),
+        (
+            {"resourcesPerNode": {"requests": {"nvidia.com/gpu": "1"}}},
+            "spec.resourcesPerNode.requests[nvidia.com/gpu]",
+            "needs an equal entry in limits",
+        ),
+        (
+            {"resourcesPerNode": {"requests": {"nvidia.com/gpu": "1"}, **GPUS}},
+            "spec.resourcesPerNode.requests[nvidia.com/gpu]",
+            "must equal the limit",
+        ),
+        ({"numNodes": None}, "spec.numNodes", "is missing"),
+        ({"numNodes": "2"}, "spec.numNodes", "must be a whole number, not str"),
+        ({"numNodes": True}, "spec.numNodes", "must be a whole number, not bool"),
+        ({"numNodes": 10**9}, "spec.numNodes", "must lie in 1..512"),
+        ({"numProcPerNode": 0}, "spec.numProcPerNode", "must lie in 1..64"),
+        ({"output": {}}, "spec.output", "exactly one of claimName and ephemeral"),
+        ({"output": {"claimName": "c", "ephemeral": True}}, "spec.output", "exactly one"),
+        (
+            {"checkpoint": {"gracePeriodSeconds": 5}},
+            "spec.checkpoint.gracePeriodSeconds",
+            "must lie in 10..3600",
+        ),
+        ({"runPolicy": "none"}, "spec.runPolicy", "must be an object, not str"),
+        ({"runPolicy": {"backoffLimit": 1}}, "spec.runPolicy.suspend", "is missing"),
+        ({"volumes": [{"name": "v"}]}, "spec.volumes[0].claimName", "is missing"),
+        ({"env": [{"name": "A", "value": 1}]}, "spec.env[0].value", "must be text, not int"),
+        ({"config": {"base": "b", "inline": "ü" * 600_000}}, "spec", "larger than 1000000 bytes"),
+    ],
+)
+def test_what_cannot_be_honoured_names_its_field(fields: dict[str, Any], path: str, words: str) -> None:
+    with pytest.raises(SpecError) as error:
+        job(**fields)
+    assert error.value.path == path
+    assert words in error.value.message
+
+
+@pytest.mark.parametrize("name", ["9lives", "a" * 51, "a.b", "Train", "-a", "a-"])
+def test_a_name_that_cannot_name_pods(name: str) -> None:
+    with pytest.raises(SpecError, match=r"metadata\.name"):
+        job(name=name)
+
+
+def test_deleting_and_status() -> None:
+    raw = raw_job(status={"phase": "Running"})
+    raw["metadata"]["deletionTimestamp"] = "2026-03-01T12:00:01Z"
+    parsed = parse(raw)
+    assert parsed.deleting
+    assert parsed.status == {"phase": "Running"}
+    assert job().status == {}
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.sampled_from(sorted(raw_job()["spec"])), JSON)
+def test_nonsense_in_any_field_is_a_spec_error_or_a_job(field: str, nonsense: object) -> None:
+    raw = raw_job()
+    raw["spec"][field] = nonsense
+    try:
+        parse(raw)
+    except SpecError as error:
+        assert error.path.startswith("spec")  # noqa: PT017 - either outcome is right
+
+
+@pytest.mark.parametrize(
+    ("written", "number"),
+    [
+        ("500m", "0.5"),
+        ("1Ki", "1024"),
+        ("1.5Gi", "1610612736"),
+        ("2k", "2000"),
+        (3, "3"),
+        ("1e3", "1000"),
+        ("1E3", "1000"),
+        ("1E", "1e18"),
+        ("5.", "5"),
+        (".5", "0.5"),
+        ("100n", "1e-7"),
+    ],
+)
+def test_quantities(written: str | int, number: str) -> None:
+    assert parse_quantity(written) == Decimal(number)
+
+
+@pytest.mark.parametrize("written", ["", "five", "1ki", "1 Gi", "1e1.5", "--1", "1e9999", "٣"])
+def test_not_quantities(written: str) -> None:
+    with pytest.raises(ValueError, match="is not a quantity"):
+        parse_quantity(written)

@@ -1,0 +1,607 @@
+"""The plan, rule by rule."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from detectron_operator import progress as progress_document
+from detectron_operator.api import SpecError, parse
+from detectron_operator.observed import Pod
+from detectron_operator.plan import DeletePod, Event, Plan, Refusal, plan, plan_invalid
+from detectron_operator.progress import Progress
+from tests.unit.operator_objects import (
+    DEFAULTS,
+    START,
+    after,
+    document,
+    failed,
+    gang,
+    pod,
+    raw_job,
+    succeeded,
+    suspended,
+    verdict,
+)
+
+
+class Life:
+    """A job whose every plan is written down, as the engine does."""
+
+    def __init__(self, **fields: Any) -> None:
+        self.raw = raw_job(**fields)
+        self.now = START
+
+    @property
+    def status(self) -> dict[str, Any]:
+        return dict(self.raw.get("status", {}))
+
+    def look(
+        self, pods: Iterable[Pod] = (), progress: Progress | None = None, refusal: Refusal | None = None
+    ) -> Plan:
+        """What would be done now."""
+        return plan(parse(self.raw), tuple(pods), progress, self.now, DEFAULTS, refusal)
+
+    def step(self, pods: Iterable[Pod] = (), progress: Progress | None = None, **others: Any) -> Plan:
+        """Do it."""
+        done = self.look(pods, progress, **others)
+        if done.status is not None:
+            self.raw["status"] = json.loads(json.dumps(done.status))
+        return done
+
+    def suspend(self, value: bool) -> None:
+        self.raw["spec"]["runPolicy"] = {**self.raw["spec"]["runPolicy"], "suspend": value}
+        self.raw["metadata"]["generation"] += 1
+
+    def condition(self, kind: str) -> dict[str, Any]:
+        found: dict[str, Any] = next(c for c in self.status["conditions"] if c["type"] == kind)
+        return found
+
+
+def running(**fields: Any) -> Life:
+    """A job whose gang of two runs."""
+    life = Life(**fields)
+    life.step()
+    life.step(gang())
+    assert life.status["phase"] == "Running"
+    return life
+
+
+def children(step: Plan) -> list[tuple[str, str]]:
+    return [(child.kind, child.name) for child in step.create]
+
+
+def spoken(attempt: int = 0, iteration: int = 100, *, at: float = 0.0, **fields: object) -> Progress:
+    return progress_document.parse(json.dumps(document(attempt, iteration, at=at, **fields)))
+
+
+GANG_0 = [("Service", "train"), ("ConfigMap", "train"), ("Pod", "train-0-0"), ("Pod", "train-0-1")]
+GANG_1 = [("Service", "train"), ("ConfigMap", "train"), ("Pod", "train-1-0"), ("Pod", "train-1-1")]
+
+
+class TestStart:
+    def test_the_first_plan_creates_all_children_and_tells_of_it_once(self) -> None:
+        life = Life()
+        first = life.step()
+        assert children(first) == GANG_0
+        assert first.delete == ()
+        assert first.events == (Event("Created", "Created a gang of 2 pods", "Normal"),)
+        assert life.status == {
+            "observedGeneration": 1,
+            "phase": "Pending",
+            "message": "Waiting for 2 pods to run",
+            "conditions": [
+                {
+                    "type": "Running",
+                    "status": "False",
+                    "observedGeneration": 1,
+                    "lastTransitionTime": "2026-03-01T12:00:00Z",
+                    "reason": "WaitingForPods",
+                    "message": "Waiting for 2 pods to run",
+                }
+            ],
+            "attempt": 0,
+            "restarts": 0,
+            "replicaStatuses": {"active": 2, "ready": 0, "succeeded": 0, "failed": 0},
+            "startTime": "2026-03-01T12:00:00Z",
+        }
+
+    def test_an_unchanged_job_costs_nothing(self) -> None:
+        life = Life()
+        life.step()
+        life.now = after(3600)
+        assert life.look(gang(phase="Pending")) == Plan()
+
+    def test_a_crash_before_the_status_leads_to_the_same_children(self) -> None:
+        life = Life()
+        first = life.look()
+        assert life.look() == first
+        again = life.look(gang(phase="Pending"))
+        assert children(again) == GANG_0[:2]
+
+    def test_only_what_is_missing_is_created(self) -> None:
+        life = Life()
+        life.step()
+        assert children(life.look([pod(0, 1, "Pending")])) == GANG_0[:3]
+
+    def test_a_pod_deleted_before_the_gang_ran_comes_back_once_it_is_gone(self) -> None:
+        life = Life()
+        life.step()
+        leaving = pod(0, 1, "Pending", deleting=True)
+        assert children(life.step([pod(0, 0), leaving])) == []
+        assert children(life.step([pod(0, 0)])) == [*GANG_0[:2], GANG_0[3]]
+        assert life.status["attempt"] == 0
+
+    def test_running_when_every_pod_runs(self) -> None:
+        life = Life()
+        life.step()
+        half = life.step([pod(0, 0), pod(0, 1, "Pending")])
+        assert half.poll == "10.0.0.1"
+        assert life.status["phase"] == "Pending"
+        life.now = after(9)
+        whole = life.step(gang())
+        assert life.status["phase"] == "Running"
+        assert life.status["message"] == "Training on 2 pods"
+        assert life.status["replicaStatuses"]["ready"] == 2
+        assert life.condition("Running")["status"] == "True"
+        assert life.condition("Running")["lastTransitionTime"] == "2026-03-01T12:00:09Z"
+        assert whole.events == ()
+        assert life.look(gang()) == Plan(poll="10.0.0.1")
+
+    def test_a_stuck_pod_is_explained_in_the_scheduler_s_words(self) -> None:
+        life = Life()
+        life.step()
+        words = {"reason": "Unschedulable", "message": "0/2 nodes"}
+        stuck = pod(0, 1, "Pending", conditions=[{"type": "PodScheduled", "status": "False", **words}])
+        life.step([pod(0, 0), stuck])
+        assert life.status["message"] == "Waiting for pod train-0-1: Unschedulable: 0/2 nodes"
+        assert life.condition("Running")["reason"] == "Unschedulable"
+
+    def test_pods_of_an_earlier_object_of_the_same_name_are_not_its_own(self) -> None:
+        assert children(Life().look([pod(4, 0, uid="uid-0")])) == GANG_0
+
+    def test_a_job_that_is_being_deleted_gets_nothing(self) -> None:
+        life = running()
+        life.raw["metadata"]["deletionTimestamp"] = "2026-03-01T12:00:00Z"
+        assert life.look(gang()) == Plan()
+        assert life.look() == Plan()
+
+    def test_an_ipv6_address_is_ready_for_a_url(self) -> None:
+        assert running().look([pod(0, 0, podIP="fd00::1"), pod(0, 1)]).poll == "[fd00::1]"
+
+    def test_a_refused_child_is_told_and_the_create_is_tried_again(self) -> None:
+        life = Life()
+        refusal = Refusal("NameConflict", "Service train exists already and belongs to something else")
+        life.step(refusal=refusal)
+        assert life.status["phase"] == "Pending"
+        assert life.status["message"] == refusal.message
+        assert life.condition("Running")["reason"] == "NameConflict"
+        assert life.look(refusal=refusal).status is None
+        assert children(life.look(gang(phase="Pending"))) == GANG_0[:2]
+        life.step(gang(phase="Pending"))
+        assert life.condition("Running")["reason"] == "WaitingForPods"
+
+
+class TestEnd:
+    def test_node_0_decides_that_training_is_complete(self) -> None:
+        life = running()
+        life.now = after(60)
+        done = life.step([succeeded(), pod(0, 1)], spoken(iteration=900))
+        assert done.delete == ()
+        assert done.events == ()
+        assert life.status["phase"] == "Succeeded"
+        assert life.status["message"] == "Training completed at iteration 1000"
+        assert life.status["completionTime"] == "2026-03-01T12:01:00Z"
+        assert life.status["progress"] == "100%"
+        assert "eta" not in life.status
+        assert "failure" not in life.status
+        assert life.condition("Complete")["status"] == "True"
+        assert life.condition("Complete")["reason"] == "TrainingCompleted"
+        assert life.condition("Running")["status"] == "False"
+
+    def test_peers_may_end_by_themselves_before_they_are_deleted(self) -> None:
+        life = running()
+        pods = [succeeded(), pod(0, 1)]
+        assert life.step(pods).requeue_after == 5.0
+        life.now = after(2)
+        assert life.look(pods) == Plan(requeue_after=3.0)
+        life.now = after(5)
+        assert life.look(pods).delete == (DeletePod("train-0-1", "uid-1-0-1", None),)
+        assert life.look([succeeded(), pod(0, 1, deleting=True)]) == Plan()
+
+    def test_a_finished_job_stays_as_it_is(self) -> None:
+        life = running()
+        life.step([succeeded(), pod(0, 1)])
+        life.step([succeeded(), succeeded(1)])
+        assert life.status["replicaStatuses"] == {"active": 0, "ready": 0, "succeeded": 2, "failed": 0}
+        settled = life.status
+        life.now = after(86400)
+        for pods in ([], [succeeded()], [failed(), failed(1)]):
+            assert life.step(pods, spoken(0, 5, at=999)) == Plan()
+        life.suspend(True)
+        life.step()
+        assert life.status == settled | {"observedGeneration": 2}
+
+    def test_the_last_words_are_in_the_status_though_nobody_polled(self) -> None:
+        life = running()
+        evaluation = {"iteration": 1000, "averagePrecision": 0.61, "metrics": []}
+        life.step([succeeded(evaluation=evaluation), pod(0, 1)])
+        assert life.status["iteration"] == 1000
+        assert life.status["evaluation"]["averagePrecision"] == "0.61"
+
+    def test_success_goes_before_a_failed_peer_and_before_suspension(self) -> None:
+        life = running()
+        life.suspend(True)
+        life.step([succeeded(), failed(1)])
+        assert life.status["phase"] == "Succeeded"
+
+    def test_a_success_that_comes_in_after_the_attempt_was_given_up(self) -> None:
+        life = running()
+        life.step([pod(0, 0), failed(1)])
+        assert life.status["phase"] == "Restarting"
+        life.step([succeeded(), failed(1)])
+        assert life.status["phase"] == "Succeeded"
+
+
+class TestFailure:
+    def test_a_verdict_that_forbids_another_attempt_fails_the_job(self) -> None:
+        life = running()
+        message = "MODEL.NOPE: unknown key\nSOLVER.IMS_PER_BATCH: 3 is not a multiple of 2"
+        step = life.step([failed(reason="InvalidConfig", retryable=False, message=message), pod(0, 1)])
+        assert life.status["phase"] == "Failed"
+        assert life.status["message"] == message
+        assert life.condition("Failed")["reason"] == "InvalidConfig"
+        assert life.status["failure"] == {
+            "reason": "InvalidConfig",
+            "message": message,
+            "pod": "train-0-0",
+            "node": "worker-0",
+            "rank": 0,
+            "exitCode": 1,
+            "iteration": 7,
+        }
+        assert step.events == (Event("InvalidConfig", message, "Warning"),)
+        assert step.delete == ()
+        after_it = life.step([failed(reason="InvalidConfig", retryable=False), pod(0, 1)])
+        assert after_it.delete == (DeletePod("train-0-1", "uid-1-0-1", 10),)
+
+    def test_it_may_fail_before_it_ran(self) -> None:
+        life = Life()
+        life.step()
+        life.step([failed(reason="InvalidConfig", retryable=False), pod(0, 1, "Pending")])
+        assert life.status["phase"] == "Failed"
+
+    def test_a_restart_is_written_down_before_it_is_carried_out(self) -> None:
+        life = running()
+        pods = [failed(reason="ProcessFailed", message="signal 11"), pod(0, 1)]
+        decided = life.step(pods)
+        sentence = "Restarting as attempt 1: pod train-0-0: ProcessFailed: signal 11"
+        assert (decided.create, decided.delete, decided.requeue_after) == ((), (), 0.0)
+        assert decided.events == (Event("Restarting", sentence, "Warning"),)
+        assert life.status["phase"] == "Restarting"
+        assert (life.status["attempt"], life.status["restarts"]) == (1, 1)
+        assert life.condition("Restarting")["reason"] == "ProcessFailed"
+
+        clearing = life.step(pods)
+        assert clearing.create == ()
+        assert clearing.delete == (DeletePod("train-0-1", "uid-1-0-1", 10),)
+        assert life.status["message"].startswith("Waiting for pod train-0-1 on worker-1 to stop")
+
+        waiting = life.step([pods[0], pod(0, 1, deleting=True)])
+        assert (waiting.create, waiting.delete) == ((), ())
+
+        assert children(life.step(pods[:1])) == GANG_1
+        assert life.status["phase"] == "Restarting"
+        assert life.condition("Restarting")["message"] == sentence
+
+        life.step([pods[0], *gang(1)])
+        assert life.status["phase"] == "Running"
+        assert life.condition("Restarting")["status"] == "False"
+        assert life.status["attempt"] == 1
+
+    def test_failed_pods_stay_for_their_logs(self) -> None:
+        life = running()
+        pods = [failed(), failed(1)]
+        assert life.step(pods).delete == ()
+        assert life.step(pods).delete == ()
+        assert life.step([*pods, *gang(1)]).delete == ()
+
+    def test_a_pod_without_a_verdict_is_retryable(self) -> None:
+        life = running()
+        life.step([failed(), failed(1)])
+        assert life.status["restarts"] == 1
+        assert "ended with exit code 1 and left no verdict" in life.condition("Restarting")["message"]
+
+    def test_out_of_memory_in_the_kubelet_s_word(self) -> None:
+        life = running()
+        killed = pod(0, 1, "Failed", terminated={"exitCode": 137, "reason": "OOMKilled"})
+        life.step([failed(), killed])
+        assert life.condition("Restarting")["reason"] == "OOMKilled"
+
+    def test_the_budget_of_restarts(self) -> None:
+        life = running(runPolicy=suspended(False, backoff_limit=1))
+        life.step([failed(), failed(1)])
+        life.step([failed(), failed(1)])
+        life.step([failed(), failed(1), *gang(1)])
+        last = life.step([failed(attempt=1, reason="OutOfMemory", message="CUDA"), pod(1, 1)])
+        assert life.status["phase"] == "Failed"
+        assert life.condition("Failed")["reason"] == "BackoffLimitExceeded"
+        assert life.status["message"] == (
+            "Failed 2 times, runPolicy.backoffLimit is 1; at last pod train-1-0: OutOfMemory: CUDA"
+        )
+        assert life.status["failure"]["reason"] == "OutOfMemory"
+        assert life.status["restarts"] == 1
+        assert last.events[0].reason == "BackoffLimitExceeded"
+
+    @pytest.mark.parametrize(
+        "second",
+        [
+            pytest.param([pod(0, 0)], id="vanished"),
+            pytest.param([pod(0, 0), pod(0, 1, deleting=True)], id="being deleted"),
+            pytest.param([failed(), pod(0, 1, "Failed", deleting=True)], id="died of its deletion"),
+            pytest.param([failed(reason="Preempted"), failed(1, reason="Preempted")], id="preempted"),
+            pytest.param(
+                [failed(), failed(1, conditions=[{"type": "DisruptionTarget", "status": "True"}])],
+                id="evicted",
+            ),
+        ],
+    )
+    def test_a_disruption_is_no_failure_of_the_job(self, second: list[Pod]) -> None:
+        life = running(runPolicy=suspended(False, backoff_limit=0))
+        decided = life.step(second)
+        assert life.status["phase"] == "Restarting"
+        assert (life.status["attempt"], life.status["restarts"]) == (1, 0)
+        assert decided.events[0].type == "Normal"
+
+    def test_survivors_of_a_disruption_have_their_own_grace(self) -> None:
+        life = running()
+        life.step([pod(0, 0)])
+        assert life.step([pod(0, 0)]).delete == (DeletePod("train-0-0", "uid-1-0-0", None),)
+
+    def test_an_eviction_for_overuse_counts(self) -> None:
+        life = running()
+        target = [{"type": "DisruptionTarget", "status": "True", "reason": "TerminationByKubelet"}]
+        life.step([pod(0, 0), pod(0, 1, "Failed", reason="Evicted", message="disk", conditions=target)])
+        assert life.status["restarts"] == 1
+        assert life.condition("Restarting")["reason"] == "Evicted"
+
+    @pytest.mark.parametrize(
+        ("pods", "reason"),
+        [
+            (
+                [failed(0, reason="OutOfMemory"), failed(1, reason="NonFiniteLoss", retryable=False)],
+                "NonFiniteLoss",
+            ),
+            ([failed(0, reason="InvalidConfig", retryable=False), pod(0, 1, deleting=True)], "InvalidConfig"),
+            ([failed(0, reason="ProcessFailed"), failed(1, reason="OutOfMemory")], "OutOfMemory"),
+            ([failed(0, reason="OutOfMemory"), failed(1, reason="CheckpointCorrupt")], "OutOfMemory"),
+            ([failed(0), failed(1, reason="OutOfMemory")], "OutOfMemory"),
+        ],
+    )
+    def test_the_most_telling_cause(self, pods: list[Pod], reason: str) -> None:
+        life = running()
+        life.step(pods)
+        kind = "Failed" if life.status["phase"] == "Failed" else "Restarting"
+        assert life.condition(kind)["reason"] == reason
+
+    def test_a_verdict_that_comes_in_late_still_counts(self) -> None:
+        life = running()
+        life.step([pod(0, 0), failed(1)])
+        assert life.status["phase"] == "Restarting"
+        life.step([failed(0, reason="NonFiniteLoss", retryable=False), failed(1)])
+        assert life.status["phase"] == "Failed"
+        assert life.condition("Failed")["reason"] == "NonFiniteLoss"
+
+    def test_a_pod_that_fails_after_training_completed_is_tried_again(self) -> None:
+        life = running()
+        life.step([failed(0, reason="Completed", retryable=False), failed(1)])
+        assert life.status["phase"] == "Restarting"
+
+    def test_a_verdict_of_another_attempt_is_not_believed(self) -> None:
+        life = running()
+        words = json.dumps(document(5, verdict=verdict("InvalidConfig", retryable=False)))
+        life.step([pod(0, 0, "Failed", terminated={"exitCode": 1, "message": words}), pod(0, 1)])
+        assert life.status["phase"] == "Restarting"
+
+    def test_a_second_failure_before_the_gang_runs_again(self) -> None:
+        life = running()
+        life.step([failed(), failed(1)])
+        life.step([failed(), failed(1)])
+        life.now = after(30)
+        life.step([failed(attempt=1, reason="OutOfMemory"), pod(1, 1, "Pending")])
+        assert (life.status["attempt"], life.status["restarts"]) == (2, 2)
+        assert life.condition("Restarting")["reason"] == "OutOfMemory"
+        assert life.condition("Restarting")["lastTransitionTime"] == "2026-03-01T12:00:00Z"
+
+    def test_a_status_that_lags_behind_never_starts_an_older_attempt(self) -> None:
+        life = running()
+        step = life.step([pod(0, 1, deleting=True), *gang(1, "Pending")])
+        assert (step.create, step.delete) == ((), ())
+        assert life.status["attempt"] == 1
+
+    def test_a_lost_node_is_waited_for_by_name(self) -> None:
+        life = running()
+        life.step([pod(0, 0), pod(0, 1, "Unknown", deleting=True)])
+        step = life.step([pod(0, 1, "Unknown", deleting=True)])
+        assert step.create == ()
+        assert "train-0-1 on worker-1" in life.status["message"]
+
+
+class TestSuspend:
+    def test_suspended_from_birth_has_no_children(self) -> None:
+        life = Life(runPolicy=suspended(True))
+        step = life.step()
+        assert step.create == ()
+        assert step.events == (Event("Suspended", "Suspended: runPolicy.suspend is set", "Normal"),)
+        assert life.status["phase"] == "Suspended"
+        assert "startTime" not in life.status
+        assert life.condition("Suspended")["status"] == "True"
+        assert life.look() == Plan()
+
+    def test_its_first_attempt_is_still_number_0(self) -> None:
+        life = Life(runPolicy=suspended(True))
+        life.step()
+        life.suspend(False)
+        life.now = after(50)
+        resumed = life.step()
+        assert resumed.create == ()
+        assert resumed.events[0].reason == "Resumed"
+        assert children(life.step()) == GANG_0
+        assert life.status["startTime"] == "2026-03-01T12:00:50Z"
+        assert life.condition("Suspended")["status"] == "False"
+        assert life.condition("Suspended")["reason"] == "Resumed"
+
+    def test_pods_save_a_checkpoint_before_the_job_is_suspended(self) -> None:
+        life = running()
+        life.suspend(True)
+        stopping = life.step(gang())
+        assert stopping.delete == (
+            DeletePod("train-0-0", "uid-1-0-0", None),
+            DeletePod("train-0-1", "uid-1-0-1", None),
+        )
+        assert life.status["phase"] == "Running"
+        assert life.condition("Running")["reason"] == "Suspending"
+        assert life.status["observedGeneration"] == 2
+        leaving = [pod(0, 0, deleting=True), pod(0, 1, deleting=True)]
+        assert life.step(leaving).delete == ()
+        checkpoint = {"iteration": 7, "path": "/output/m.pth", "time": after(1).isoformat()}
+        words = json.dumps(document(0, 7, lastCheckpoint=checkpoint))
+        gone = [pod(0, 0, "Failed", deleting=True, terminated={"exitCode": 1, "message": words})]
+        life.step(gone)
+        assert life.status["phase"] == "Suspended"
+        assert life.status["lastCheckpoint"]["iteration"] == 7
+        assert "eta" not in life.status
+        life.step()
+        assert life.status["lastCheckpoint"]["iteration"] == 7
+        assert life.look() == Plan()
+
+    def test_resume_is_the_next_attempt_and_no_restart(self) -> None:
+        life = running()
+        life.suspend(True)
+        life.step(gang())
+        life.step()
+        life.suspend(False)
+        resumed = life.step()
+        assert (resumed.create, resumed.events[0].reason) == ((), "Resumed")
+        assert (life.status["attempt"], life.status["restarts"], life.status["phase"]) == (1, 0, "Pending")
+        assert children(life.step()) == GANG_1
+        life.step(gang(1))
+        assert life.status["phase"] == "Running"
+
+    def test_resumed_before_the_pods_have_stopped(self) -> None:
+        life = running()
+        life.suspend(True)
+        life.step(gang())
+        life.suspend(False)
+        leaving = [pod(0, 0, deleting=True), pod(0, 1, deleting=True)]
+        assert life.step(leaving).events[0].reason == "Resumed"
+        assert life.step(leaving).create == ()
+        assert children(life.step([])) == GANG_1
+
+    def test_suspended_in_the_middle_of_a_restart(self) -> None:
+        life = running()
+        life.step([failed(), pod(0, 1)])
+        life.suspend(True)
+        assert life.step([failed(), pod(0, 1)]).delete == (DeletePod("train-0-1", "uid-1-0-1", None),)
+        life.step([failed(), failed(1)])
+        assert life.status["phase"] == "Suspended"
+        assert life.condition("Restarting")["status"] == "False"
+        assert life.status["restarts"] == 1
+
+
+class TestProgress:
+    def test_numbers_are_shown_at_once_and_then_once_a_period(self) -> None:
+        life = running()
+        assert life.step(gang(), spoken(iteration=10, at=0)).status is not None
+        assert life.status["iteration"] == 10
+        assert life.status["eta"] == "1h5m"
+        life.now = after(2)
+        waiting = life.look(gang(), spoken(iteration=20, at=2))
+        assert (waiting.status, waiting.requeue_after) == (None, 3.0)
+        life.now = after(5)
+        life.step(gang(), spoken(iteration=20, at=2))
+        assert life.status["iteration"] == 20
+
+    def test_the_trainer_s_own_clock_counts_too(self) -> None:
+        life = running()
+        life.step(gang(), spoken(iteration=10, at=-600))
+        assert life.look(gang(), spoken(iteration=20, at=-596)).status is not None
+        life.step(gang(), spoken(iteration=11, at=600))
+        assert life.look(gang(), spoken(iteration=20, at=603)).requeue_after == 2.0
+        assert life.look(gang(), spoken(iteration=20, at=605)).status is not None
+
+    def test_a_time_far_in_the_future_does_not_silence_a_job(self) -> None:
+        life = running()
+        life.step(gang(), spoken(iteration=10, at=10**9))
+        life.step(gang(), spoken(iteration=20, at=0))
+        assert life.status["iteration"] == 20
+
+    def test_a_phase_change_takes_the_numbers_along_at_once(self) -> None:
+        life = running()
+        life.step(gang(), spoken(iteration=10, at=0))
+        life.step([pod(0, 0), failed(1)], spoken(iteration=20, at=1))
+        assert (life.status["phase"], life.status["iteration"]) == ("Restarting", 20)
+        assert "eta" not in life.status
+
+    def test_the_same_numbers_at_another_time_are_no_news(self) -> None:
+        life = running()
+        life.step(gang(), spoken(iteration=10, at=0))
+        life.now = after(100)
+        assert life.look(gang(), spoken(iteration=10, at=90)) == Plan(poll="10.0.0.1")
+
+    def test_a_document_of_another_attempt_is_ignored(self) -> None:
+        life = running()
+        life.step(gang(), spoken(iteration=10))
+        life.now = after(100)
+        assert life.look(gang(), spoken(1, 20, at=50)) == Plan(poll="10.0.0.1")
+
+    def test_the_newest_of_two_documents(self) -> None:
+        life = running()
+        words = {"exitCode": 1, "message": json.dumps(document(0, 30, at=30))}
+        life.step([pod(0, 0, "Failed", terminated=words), pod(0, 1)], spoken(iteration=10, at=20))
+        assert life.status["iteration"] == 30
+
+
+ERROR = SpecError("spec.numNodes", "is 0, must lie in 1..512")
+
+
+class TestInvalid:
+    def test_it_fails_once_and_says_why(self) -> None:
+        raw = raw_job(numNodes=0)
+        step = plan_invalid(raw, ERROR, START)
+        assert step.status is not None
+        assert step.status["phase"] == "Failed"
+        assert step.status["message"] == "spec.numNodes: is 0, must lie in 1..512"
+        assert step.status["failure"] == {"reason": "InvalidSpec", "message": step.status["message"]}
+        assert step.events == (Event("InvalidSpec", str(ERROR), "Warning"),)
+        assert plan_invalid(raw | {"status": step.status}, ERROR, after(60)) == Plan()
+
+    @pytest.mark.parametrize("raw", [{}, {"metadata": 1, "status": "x"}, {"metadata": {"generation": "1"}}])
+    def test_whatever_it_looks_like(self, raw: Mapping[str, object]) -> None:
+        step = plan_invalid(raw, ERROR, START)
+        assert step.status is not None
+        assert step.status["phase"] == "Failed"
+
+    def test_a_finished_job_stays_finished(self) -> None:
+        assert plan_invalid(raw_job(status={"phase": "Succeeded"}), ERROR, START) == Plan()
+
+
+def test_long_words_are_cut_to_the_schema_s_bounds() -> None:
+    life = running()
+    life.step([failed(reason="InvalidConfig", retryable=False, message="é" * 2000), pod(0, 1)])
+    assert len(life.status["message"]) == 1024
+    assert life.status["message"].endswith("…")
+    assert len(life.condition("Failed")["message"]) == 1024
+    assert life.status["failure"]["message"] == "é" * 2000
+
+
+@pytest.mark.parametrize("now", [START, after(1), after(10**8)])
+def test_the_same_input_gives_the_same_plan(now: datetime) -> None:
+    life = running()
+    life.now = now
+    pods = [failed(), pod(0, 1)]
+    assert life.look(pods, spoken()) == life.look(reversed(pods), spoken())
