@@ -52,6 +52,7 @@ class Pod:
     attempt: int
     metrics_port: int
     termination_log: Path
+    metrics_host: str = "0.0.0.0"
     mounts: Mounts = field(default_factory=Mounts)
 
     @classmethod
@@ -82,6 +83,7 @@ class Pod:
             attempt=number("DETECTRON_ATTEMPT"),
             metrics_port=number("DETECTRON_METRICS_PORT"),
             termination_log=Path(text("DETECTRON_TERMINATION_LOG")),
+            metrics_host=environment.get("DETECTRON_METRICS_HOST", "0.0.0.0"),
             mounts=Mounts.from_json(environment.get("DETECTRON_PATHS", "{}")),
         )
         if problems:

@@ -187,9 +187,9 @@ def show_failure(console: Console, progress: Progress | None, status: int, log: 
 def show_stop(console: Console, progress: Progress | None) -> None:
     """How far a stopped run came, and how to go on."""
     if progress is None:
-        say(console, "stopped before training began; run the same command to start again")
+        say(console, "stopped before the first iteration; run the same command to go on")
     elif progress.last_checkpoint is None:
-        say(console, "stopped without a checkpoint; run the same command to start again")
+        say(console, "stopped before there was a checkpoint; run the same command to start again")
     else:
         saved = progress.last_checkpoint
         say(
