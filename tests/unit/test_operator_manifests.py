@@ -1,0 +1,174 @@
+"""Children: the golden ones word by word, and what holds for every job that the CRD lets through."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from detectron_operator import names
+from detectron_operator.api import MAX_NODES, TrainingJob
+from detectron_operator.manifests.configmap import configmap
+from detectron_operator.manifests.pod import pod
+from detectron_operator.manifests.service import service
+from detectron_operator.manifests.torchrun import environment
+from tests.unit.operator_objects import job, suspended
+from tests.unit.pod_security import violations
+
+GOLDEN = Path(__file__).parent / "golden"
+KUBERNETES = "1.34"
+IMAGE = "registry.example/trainer:1"
+
+RICH = {
+    "image": "registry.example/mine:2",
+    "imagePullSecrets": ["pull"],
+    "numNodes": 3,
+    "resourcesPerNode": {
+        "requests": {"cpu": 4},
+        "limits": {"cpu": "8", "memory": "64Gi", "nvidia.com/gpu": "2"},
+    },
+    "output": {"claimName": "runs", "subPath": "digits/a"},
+    "volumes": [
+        {"name": "tmp", "claimName": "coco", "mountPath": "/data", "subPath": "2017", "readOnly": True},
+        {"name": "cache", "claimName": "cache", "mountPath": "/cache", "readOnly": False},
+    ],
+    "env": [{"name": "OMP_NUM_THREADS", "value": "4"}],
+    "nodeSelector": {"pool": "gpu"},
+    "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}],
+}
+
+
+@pytest.mark.parametrize(
+    ("file", "manifest"),
+    [
+        ("pod-first.json", pod(job(), 0, 0, IMAGE)),
+        ("pod-peer-of-a-rich-job.json", pod(job(**RICH), 12, 2, IMAGE)),
+        ("pod-first-of-a-rich-job.json", pod(job(**RICH), 12, 0, IMAGE)),
+        ("service.json", service(job())),
+        ("configmap.json", configmap(job())),
+    ],
+)
+def test_golden(file: str, manifest: dict[str, Any]) -> None:
+    assert manifest == json.loads((GOLDEN / file).read_text())
+
+
+def test_the_environment_is_the_contract_s() -> None:
+    contract = (Path(__file__).parents[2] / "docs" / "pod-contract.md").read_text()
+    table = contract[contract.index("| Variable") : contract.index("`spec.env` comes on top")]
+    variables = (row.split("|")[1] for row in table.splitlines() if row.startswith("|"))
+    promised = {name for cell in variables for name in re.findall(r"`([A-Z][A-Z0-9_]+)`", cell)}
+    assert promised == environment(job(), 0, 0).keys()
+
+
+def test_a_pod_without_a_claim_writes_to_its_own_directory() -> None:
+    volumes = {v["name"]: v for v in _spec(pod(job(output={"ephemeral": True}), 0, 0, IMAGE))["volumes"]}
+    assert volumes["output"] == {"name": "output", "emptyDir": {}}
+
+
+def test_the_manifest_in_the_pod_is_the_same_in_every_attempt() -> None:
+    assert configmap(job(runPolicy=suspended(True))) == configmap(job())
+
+
+DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+LABEL = st.from_regex(r"[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?", fullmatch=True)
+QUANTITY = st.sampled_from(["1", "500m", "2.5", "16Gi", "1e3", "100M"])
+TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=20)
+VOLUMES = st.lists(
+    st.fixed_dictionaries(
+        {"name": LABEL, "claimName": LABEL, "readOnly": st.booleans()},
+        optional={"subPath": st.from_regex(r"[a-z][a-z/]{0,9}", fullmatch=True)},
+    ),
+    max_size=4,
+    unique_by=lambda volume: volume["name"],
+).map(lambda volumes: [v | {"mountPath": f"/mnt/{i}"} for i, v in enumerate(volumes)])
+JOBS = st.builds(
+    job,
+    name=st.from_regex(r"[a-z]([-a-z0-9]{0,48}[a-z0-9])?", fullmatch=True),
+    numNodes=st.integers(1, MAX_NODES),
+    numProcPerNode=st.none() | st.integers(1, 64),
+    image=st.none() | st.just("x/y:z"),
+    resourcesPerNode=st.none()
+    | st.fixed_dictionaries({"limits": st.fixed_dictionaries({"memory": QUANTITY})}),
+    output=st.just({"ephemeral": True})
+    | st.fixed_dictionaries({"claimName": LABEL}, optional={"subPath": st.just("a/b")}),
+    volumes=VOLUMES,
+    env=st.lists(
+        st.fixed_dictionaries(
+            {"name": st.from_regex(r"[A-Z_][A-Z0-9_]{0,9}", fullmatch=True), "value": TEXT}
+        ),
+        max_size=3,
+        unique_by=lambda item: item["name"],
+    ),
+    nodeSelector=st.none() | st.dictionaries(LABEL, LABEL, max_size=2),
+    tolerations=st.none()
+    | st.lists(st.fixed_dictionaries({"key": LABEL, "operator": st.just("Exists")}), max_size=2),
+    checkpoint=st.fixed_dictionaries({"gracePeriodSeconds": st.integers(10, 3600)}),
+)
+
+
+def _spec(manifest: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = manifest["spec"]
+    return found
+
+
+@settings(max_examples=60, deadline=None)
+@given(JOBS, st.integers(0, 10**8 - 1), st.data())
+def test_every_pod_is_valid_and_restricted(any_job: TrainingJob, attempt: int, data: st.DataObject) -> None:
+    index = data.draw(st.integers(0, any_job.spec.num_nodes - 1))
+    manifest: dict[str, Any] = pod(any_job, attempt, index, IMAGE)
+    kubernetes_validate.validate(manifest, KUBERNETES, strict=True)
+    assert list(violations(_spec(manifest))) == []
+    container = _spec(manifest)["containers"][0]
+    assert container["securityContext"]["readOnlyRootFilesystem"] is True
+    assert DNS_LABEL.fullmatch(manifest["metadata"]["name"])
+    assert DNS_LABEL.fullmatch(_spec(manifest)["hostname"])
+    owners = manifest["metadata"]["ownerReferences"]
+    assert [(owner["uid"], owner["controller"]) for owner in owners] == [(any_job.uid, True)]
+    mounts = {mount["name"] for mount in container["volumeMounts"]}
+    volumes = [volume["name"] for volume in _spec(manifest)["volumes"]]
+    assert len(volumes) == len(set(volumes))
+    assert mounts == set(volumes)
+    assert all(DNS_LABEL.fullmatch(volume) for volume in volumes)
+    paths = [mount["mountPath"] for mount in container["volumeMounts"]]
+    assert len(paths) == len(set(paths))
+    variables = {item["name"]: item["value"] for item in container["env"]}
+    assert len(variables) == len(container["env"])
+    assert environment(any_job, attempt, index).items() <= variables.items()
+    assert pod(any_job, attempt, index, IMAGE) == manifest
+
+
+@settings(max_examples=30, deadline=None)
+@given(JOBS)
+def test_every_other_child_is_valid(any_job: TrainingJob) -> None:
+    rendered: list[Any] = [service(any_job), configmap(any_job)]
+    for manifest in rendered:
+        kubernetes_validate.validate(manifest, KUBERNETES, strict=True)
+        assert [owner["uid"] for owner in manifest["metadata"]["ownerReferences"]] == [any_job.uid]
+    document = json.loads(rendered[1]["data"]["job.yaml"])
+    assert document["spec"] == dict(any_job.spec.document)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["a", "a-0", "a-0-0", "a-1", "a-10"]), st.integers(0, 11), st.integers(0, 11)
+        ),
+        unique=True,
+        min_size=2,
+        max_size=50,
+    )
+)
+def test_no_two_pods_share_a_name(pods: list[tuple[str, int, int]]) -> None:
+    assert len({names.pod_name(*pod) for pod in pods}) == len(pods)
+
+
+def test_addresses_sort_as_their_nodes() -> None:
+    hosts = [names.host("train", index) for index in range(MAX_NODES)]
+    assert hosts == sorted(hosts)
