@@ -1,0 +1,80 @@
+"""The operator as a user installs it: its image, the chart, helm."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.cluster import binaries, images
+from tests.cluster.cluster import Cluster, ClusterError
+from tests.cluster.command import run
+from tests.cluster.kubectl import Kubectl
+
+CHART = Path(__file__).parents[2] / "charts" / "detectron-operator"
+NAMESPACE = "detectron-system"
+NAME = "detectron-operator"
+SELECTOR = f"app.kubernetes.io/name={NAME}"
+
+
+@dataclass(frozen=True)
+class Release:
+    """The chart, installed in `NAMESPACE` under the name `NAME`."""
+
+    cluster: Cluster
+
+    @property
+    def kubectl(self) -> Kubectl:
+        return Kubectl(self.cluster.kubeconfig, NAMESPACE)
+
+    def install(self) -> None:
+        """`helm upgrade --install` until the operator is ready, with images built from this checkout.
+
+        Another's cluster pulls those that DETECTRON_OPERATOR_IMAGE and DETECTRON_TRAINER_IMAGE name.
+
+        Raises:
+            ClusterError: the nodes are not ours and the environment names no images.
+        """
+        operator, trainer = self._images()
+        repository, _, tag = operator.rpartition(":")
+        values = {"image.repository": repository, "image.tag": tag, "trainer.image": trainer}
+        sets = [f"--set={name}={value}" for name, value in values.items()]
+        self._helm(
+            "upgrade", "--install", NAME, str(CHART), "--create-namespace", *sets, "--wait", "--timeout=3m"
+        )
+
+    def uninstall(self) -> None:
+        """Remove the release, the CRD that the chart keeps, and the namespace."""
+        self._helm("uninstall", NAME, "--wait")
+        self.kubectl("delete", "crd", "detectrontrainingjobs.detectron.dev", "--ignore-not-found")
+        self.kubectl("delete", "namespace", NAMESPACE)
+
+    def pod(self) -> Any:
+        """The operator's pod as the API server shows it."""
+        (pod,) = self.kubectl.get("pods", "--selector", SELECTOR)["items"]
+        return pod
+
+    def kill(self) -> None:
+        """SIGKILL the operator; where the nodes are not ours, force its pod's deletion."""
+        pod = self.pod()
+        if not self.cluster.ours:
+            self.kubectl("delete", "pod", pod["metadata"]["name"], "--grace-period=0", "--force")
+            return
+        node = next(node for node in self.cluster.nodes if node.name == pod["spec"]["nodeName"])
+        node.kill_container(
+            pod["status"]["containerStatuses"][0]["containerID"].removeprefix("containerd://")
+        )
+
+    def _images(self) -> tuple[str, str]:
+        if self.cluster.ours:
+            self.cluster.load_image(images.operator(), images.trainer())
+            return images.OPERATOR_IMAGE, images.TRAINER_IMAGE
+        try:
+            return os.environ["DETECTRON_OPERATOR_IMAGE"], os.environ["DETECTRON_TRAINER_IMAGE"]
+        except KeyError as missing:
+            raise ClusterError(f"with KUBECONFIG set {missing} too, to an image its nodes can pull") from None
+
+    def _helm(self, *arguments: str) -> str:
+        flags = ("--kubeconfig", str(self.cluster.kubeconfig), "--namespace", NAMESPACE)
+        return run(str(binaries.program("helm")), *flags, *arguments, timeout=300)

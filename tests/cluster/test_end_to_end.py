@@ -1,0 +1,226 @@
+"""From `helm install` and `kubectl apply` to a trained model and its metrics in Prometheus, all real."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cluster import storage
+from tests.cluster.cluster import Cluster
+from tests.cluster.kubectl import Kubectl
+from tests.cluster.prometheus import Prometheus, program
+from tests.cluster.release import Release
+from tests.cluster.series import ITERATION, by_iteration, rows
+from tests.cluster.training_job import TERMINAL, TrainingJob, digits
+from tests.cluster.waiting import wait_until
+
+ROOT = Path(__file__).parents[2]
+NAMESPACE = "vision"
+DATA, OUTPUT = "digits-data", "digits-output"
+MINUTES = 60.0
+SHORT = ("SOLVER.MAX_ITER 160", "SOLVER.STEPS (120,)", "SOLVER.CHECKPOINT_PERIOD 40", "TEST.EVAL_PERIOD 0")
+
+
+@pytest.fixture(scope="module")
+def release(cluster: Cluster) -> Iterator[Release]:
+    release = Release(cluster)
+    release.install()
+    yield release
+    release.uninstall()
+
+
+@pytest.fixture(scope="module")
+def kubectl(
+    cluster: Cluster, release: Release, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Kubectl]:
+    """A user's namespace under the restricted Pod Security Standard, with the digits in a claim."""
+    data = tmp_path_factory.mktemp("digits")
+    maker = ROOT / "examples" / "digits" / "make_digits.py"
+    subprocess.run([sys.executable, str(maker), "--output", str(data)], check=True)
+    admin = cluster.kubectl
+    admin("create", "namespace", NAMESPACE)
+    admin("label", "namespace", NAMESPACE, "pod-security.kubernetes.io/enforce=restricted")
+    bound = Kubectl(cluster.kubeconfig, NAMESPACE)
+    try:
+        with storage.volume(cluster, NAMESPACE, DATA), storage.volume(cluster, NAMESPACE, OUTPUT):
+            with storage.shell(cluster, NAMESPACE, "loader", DATA, "/data"):
+                bound("cp", f"{data}/.", "loader:/data", timeout=120)
+            yield bound
+            bound("delete", "dtj", "--all", timeout=120)
+    finally:
+        admin("delete", "namespace", NAMESPACE, timeout=180)
+
+
+@pytest.fixture(scope="module")
+def prometheus(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+    with Prometheus(tmp_path_factory.mktemp("prometheus"), cluster.kubeconfig) as prometheus:
+        yield prometheus
+
+
+def metrics_json(cluster: Cluster, kubectl: Kubectl, job: str) -> str:
+    """What the job's rank 0 wrote, read through a pod of ours."""
+    with storage.shell(cluster, NAMESPACE, "reader", OUTPUT, "/output"):
+        return kubectl("exec", "reader", "--", "cat", f"/output/{job}/metrics.json")
+
+
+def check_metrics(text: str) -> None:
+    """`promtool check metrics`, which must have nothing to say."""
+    done = subprocess.run(
+        [program("promtool"), "check", "metrics"], input=text, text=True, capture_output=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def follow(job: TrainingJob, timeout: float) -> list[dict[str, Any]]:
+    """Every different status until the job ends."""
+    seen: list[dict[str, Any]] = []
+
+    def ended() -> bool:
+        status = job.status()
+        if not seen or status != seen[-1]:
+            seen.append(status)
+        return status.get("phase") in TERMINAL
+
+    wait_until(ended, timeout, f"{job.name} to end", interval=0.3)
+    return seen
+
+
+def test_two_nodes_train_one_model(
+    cluster: Cluster, release: Release, kubectl: Kubectl, prometheus: Prometheus
+) -> None:
+    job = TrainingJob(kubectl, digits("digits"))
+    job.apply()
+    job.wait_iteration(20, 3 * MINUTES)
+
+    pods = job.pods()
+    assert sorted(pod["metadata"]["name"] for pod in pods) == ["digits-0-0", "digits-0-1"]
+    assert len({pod["spec"]["nodeName"] for pod in pods}) == 2
+    header, line = kubectl("get", "dtj", "digits").splitlines()
+    assert header.split() == ["NAME", "PHASE", "PROGRESS", "ITER", "LOSS", "AP", "ETA", "RESTARTS", "AGE"]
+    assert "Running" in line
+    check_metrics(
+        kubectl("get", "--raw", f"/api/v1/namespaces/{NAMESPACE}/pods/digits-0-0:9464/proxy/metrics")
+    )
+    operator = release.pod()["metadata"]["name"]
+    check_metrics(
+        kubectl("get", "--raw", f"/api/v1/namespaces/detectron-system/pods/{operator}:metrics/proxy/metrics")
+    )
+
+    seen = follow(job, 10 * MINUTES)
+    final = seen[-1]
+    assert final["phase"] == "Succeeded", final
+    running = [status for status in seen if status["phase"] == "Running" and "iteration" in status]
+    for moving in ("iteration", "progress", "eta"):
+        assert len({status.get(moving) for status in running}) >= 3, f"{moving} did not move"
+    losses = [
+        {m["name"]: m["value"] for m in status.get("metrics", ())}.get("total_loss") for status in running
+    ]
+    assert len(set(losses)) >= 3
+    iterations = [status["iteration"] for status in running]
+    assert iterations == sorted(iterations)
+
+    precision = {m["name"]: float(m["value"]) for m in final["evaluation"]["metrics"]}
+    assert precision["digits_validation/bbox/AP50"] >= 0.60
+    assert precision["digits_validation/segm/AP50"] >= 0.55
+    assert final["iteration"] == final["maxIterations"] == final["lastCheckpoint"]["iteration"] == 600
+    assert {"total_loss", "loss_mask", "lr"} <= {m["name"] for m in final["metrics"]}
+    assert final["observedGeneration"] == job.read()["metadata"]["generation"]
+    assert final["startTime"] < final["completionTime"]
+    assert {c["type"]: c["status"] for c in final["conditions"]}["Complete"] == "True"
+
+    written = rows(metrics_json(cluster, kubectl, "digits"))
+    of_job = '{training_job="digits"}'
+    scraped = prometheus.range(ITERATION + of_job, 1200)
+    for series, name in (
+        ("detectron_training_total_loss", "total_loss"),
+        ("detectron_training_learning_rate", "lr"),
+    ):
+        samples = by_iteration(prometheus.range(series + of_job, 1200), scraped)
+        assert len(samples) >= 5, f"Prometheus holds {series} at {sorted(samples)} only"
+        assert samples == {
+            iteration: pytest.approx(written[iteration][name], rel=1e-9) for iteration in samples
+        }
+    masks = by_iteration(
+        prometheus.range('detectron_training_loss{training_job="digits",loss="loss_mask"}', 1200), scraped
+    )
+    assert masks == {
+        iteration: pytest.approx(written[iteration]["loss_mask"], rel=1e-9) for iteration in masks
+    }
+
+    version = job.read()["metadata"]["resourceVersion"]
+    job.apply()
+    assert job.read()["metadata"]["resourceVersion"] == version
+    job.delete()
+    wait_until(lambda: not job.children(), MINUTES, "the job's children to be gone", interval=0.3)
+
+
+def test_suspend_and_resume_while_the_operator_is_killed(
+    cluster: Cluster, release: Release, kubectl: Kubectl
+) -> None:
+    job = TrainingJob(kubectl, digits("paused", overrides=SHORT, metrics={"period": 1}))
+    job.apply()
+    release.kill()
+    job.wait_iteration(10, 3 * MINUTES)
+    job.suspend(True)
+    release.kill()
+    stopped = job.wait_phase("Suspended", 2 * MINUTES)
+    assert [pod for pod in job.pods() if pod["status"]["phase"] in ("Pending", "Running")] == []
+    saved = stopped["lastCheckpoint"]["iteration"]
+    assert saved == stopped["iteration"] >= 10
+
+    job.suspend(False)
+    release.kill()
+    final = job.wait_phase("Succeeded", 5 * MINUTES)
+    assert final["iteration"] == 160
+    assert (final["attempt"], final["restarts"]) == (1, 0)
+    assert list(rows(metrics_json(cluster, kubectl, "paused"))) == list(range(160))
+    job.delete()
+
+
+def test_a_killed_rank_0_resumes_from_its_checkpoint(
+    cluster: Cluster, kubectl: Kubectl, prometheus: Prometheus
+) -> None:
+    job = TrainingJob(kubectl, digits("survivor", overrides=SHORT, metrics={"period": 1}))
+    job.apply()
+    job.wait_iteration(45, 3 * MINUTES)
+    kill = (
+        "import os, signal; from pathlib import Path\n"
+        "for p in Path('/proc').glob('[0-9]*'):\n"
+        "    if b'\\0RANK=0\\0' in b'\\0' + (p / 'environ').read_bytes():\n"
+        "        os.kill(int(p.name), signal.SIGKILL)\n"
+    )
+    kubectl("exec", "survivor-0-0", "--", "python", "-c", kill)
+    final = job.wait_phase("Succeeded", 6 * MINUTES)
+    assert (final["attempt"], final["restarts"]) == (1, 1)
+    assert final["iteration"] == 160
+    assert list(rows(metrics_json(cluster, kubectl, "survivor"))) == list(range(160))
+    (start,) = prometheus.range('detectron_training_start_iteration{pod="survivor-1-0"}', 1200)
+    resumed = {int(value) for _, value in start.samples}
+    assert len(resumed) == 1
+    assert resumed.pop() % 40 == 0 < start.samples[0][1]
+    job.delete()
+
+
+def test_what_only_detectron2_can_judge_ends_in_a_verdict(kubectl: Kubectl) -> None:
+    wrong = (
+        "SOLVER.BASE_LRR 0.1",
+        "SOLVER.MAX_ITER many",
+        "MODEL.ROI_HEADS.NUM_CLASSES 3",
+        "SOLVER.IMS_PER_BATCH 7",
+    )
+    job = TrainingJob(kubectl, digits("mistaken", overrides=wrong, plugins=["no_such_module"]))
+    job.apply()
+    status = job.wait_phase("Failed", 2 * MINUTES)
+    failure = status["failure"]
+    assert failure["reason"] == "InvalidConfig"
+    for words in ("SOLVER.BASE_LR?", "SOLVER.MAX_ITER", "NUM_CLASSES", "no_such_module"):
+        assert words in failure["message"], failure["message"]
+    assert (status["attempt"], status["restarts"]) == (0, 0)
+    events = kubectl.get("events", "--field-selector", "involvedObject.name=mistaken,type=Warning")["items"]
+    assert [event["reason"] for event in events] == ["InvalidConfig"]
+    job.delete()
