@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from tests.cluster import binaries, cluster
+from tests.cluster import binaries, cluster, images
 from tests.cluster.command import CommandError
 from tests.cluster.daemon import DaemonError
 from tests.cluster.kubectl import KubectlError
@@ -33,8 +33,8 @@ def main() -> int:
     commands.add_parser("status", help="what runs and what does not")
     commands.add_parser("kubeconfig", help="print the path of its kubeconfig")
     commands.add_parser("build", help="build the programs into the cache")
-    load = commands.add_parser("load-image", help="import docker-archives into every node")
-    load.add_argument("archive", type=Path, nargs="+")
+    load = commands.add_parser("load-image", help="import images into every node")
+    load.add_argument("image", nargs="+", help="a docker-archive, or one to build here: operator, trainer")
     kubectl = commands.add_parser("kubectl", help="run the cluster's own kubectl")
     kubectl.add_argument("arguments", nargs=argparse.REMAINDER)
     given = parser.parse_args()
@@ -59,14 +59,17 @@ def _run(given: argparse.Namespace) -> int:
             for tool in binaries.ALL:
                 print(binaries.build(tool))
         case "load-image":
-            running = cluster.connect()
-            for archive in given.archive:
-                running.load_image(archive)
+            cluster.connect().load_image(*map(_archive, given.image))
         case "kubectl":
             program = str(binaries.program("kubectl"))
             arguments = given.arguments[1:] if given.arguments[:1] == ["--"] else given.arguments
             os.execv(program, [program, "--kubeconfig", str(cluster.KUBECONFIG), *arguments])
     return 0
+
+
+def _archive(image: str) -> Path:
+    build = {"operator": images.operator, "trainer": images.trainer}.get(image)
+    return build() if build else Path(image)
 
 
 def _status() -> int:

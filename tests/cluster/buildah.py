@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -12,16 +11,11 @@ from tests.cluster.command import CommandError, run
 
 def buildah(*arguments: str, timeout: float = 1800) -> str:
     """Run `buildah` on the storage in the cache and return its stdout, stripped."""
-    with tempfile.TemporaryDirectory(prefix="buildah-") as run_root:
-        storage = (
-            "--root",
-            str(cache.root() / "storage"),
-            "--runroot",
-            run_root,
-            "--storage-driver",
-            "overlay",
-        )
-        return run("buildah", *storage, *arguments, timeout=timeout).strip()
+    storage = cache.root() / "storage"
+    # What is mounted is noted on a file system that a restart of the machine empties, as it ends the mounts.
+    volatile = Path("/run") / f"detectron-operator-storage-{cache.key([str(storage)])}"
+    options = ("--root", str(storage), "--runroot", str(volatile), "--storage-driver", "overlay")
+    return run("buildah", *options, *arguments, timeout=timeout).strip()
 
 
 def exists(name: str) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import re
-import signal
 from pathlib import Path
 
 from tests.cluster.daemon import Process
@@ -45,18 +44,6 @@ def processes(node: int | None = None) -> set[Process]:
         for pid in _pids(file)
     }
     return {process for pid in pids if (process := Process.of(pid))}
-
-
-def kill(node: int) -> None:
-    """Kill everything that runs in the node's cgroup, also what is started meanwhile."""
-
-    def none_left() -> bool:
-        found = processes(node)
-        for process in found:
-            process.send(signal.SIGKILL)
-        return not found
-
-    wait_until(none_left, 20, f"the processes of {name(node)} to die")
 
 
 def remove() -> None:

@@ -41,18 +41,18 @@ class Cluster:
     def kubectl(self) -> Kubectl:
         return Kubectl(self.kubeconfig)
 
-    def load_image(self, archive: Path) -> None:
-        """Import a docker-archive into every node, at the same time.
+    def load_image(self, *archives: Path) -> None:
+        """Import docker-archives into every node, at the same time; what a node took before is left alone.
 
         Raises:
             ClusterError: the nodes are not ours; they pull their images from a registry.
         """
         if not self.ours:
             raise ClusterError(
-                f"{self.kubeconfig} is not this machine's cluster: push {archive} to a registry"
+                f"{self.kubeconfig} is not this machine's cluster: push the images to a registry"
             )
         with ThreadPoolExecutor(len(self.nodes)) as pool:
-            list(pool.map(lambda node: node.load_images([archive]), self.nodes))
+            list(pool.map(lambda node: node.load_images(archives), self.nodes))
 
     def advertise(self, node: str, resources: Mapping[str, str]) -> None:
         """Give a node extended resources, say `{"nvidia.com/gpu": "8"}`: schedulable, with nothing behind."""

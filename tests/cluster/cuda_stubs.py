@@ -20,7 +20,7 @@ _NO_DEVICE = 100  # cudaErrorNoDevice
 _NVIDIA = re.compile(r"lib(cu|nccl|nv).*\.so")
 # libcuda comes with the driver and is loaded on demand; a hash in the name marks a library inside the wheel.
 _PROVIDED = re.compile(r"libcuda\.so|\.[0-9a-f]{8}\.")
-# Whose a symbol without a version is: the longest prefix that fits.
+# Whose a symbol is that no version tells: the longest prefix that fits.
 _OWNER = {
     "__cuda": "libcudart",
     "cuFile": "libcufile",
@@ -73,10 +73,10 @@ def plan(needed: Iterable[str], undefined: Iterable[str], defined: Iterable[str]
     known = set(defined)
     for entry in undefined:
         symbol, _, version = entry.partition("@")
-        if version in stubs:
-            stubs[version].version = version
-            stubs[version].symbols.add(symbol)
-        elif not version and symbol not in known and (stub := _owner(symbol, by_stem)):
+        # Most of these libraries version their symbols with their own file name.
+        stub = stubs.get(version) or (None if symbol in known else _owner(symbol, by_stem))
+        if stub:
+            stub.version = version or stub.version
             stub.symbols.add(symbol)
     return list(stubs.values())
 

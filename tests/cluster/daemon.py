@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -63,7 +62,7 @@ class Daemon:
     directory: Path
     env: Mapping[str, str] = field(default_factory=dict)
     detached: bool = False
-    _child: subprocess.Popen[bytes] | None = None
+    _child: int | None = None
 
     @property
     def log(self) -> Path:
@@ -75,8 +74,7 @@ class Daemon:
 
     def process(self) -> Process | None:
         """The running process, found by the pid file; None if it does not run."""
-        if self._child is not None:
-            self._child.poll()  # reaps it if it has ended
+        self._reap()
         try:
             pid, started = map(int, self.pid_file.read_text().split())
         except FileNotFoundError:
@@ -94,23 +92,27 @@ class Daemon:
         self.directory.mkdir(parents=True, exist_ok=True)
         bound = () if self.detached else ("setpriv", "--pdeathsig", "KILL", "--")
         self._child = _SPAWNER.submit(self._spawn, (*bound, *self.argv)).result()
-        process = Process.of(self._child.pid)
+        process = Process.of(self._child)
         if process is None:
             raise DaemonError(self._ended())
         partial = self.pid_file.with_suffix(".pid-partial")
         partial.write_text(f"{process.pid} {process.started}\n")
         partial.rename(self.pid_file)
 
-    def _spawn(self, argv: tuple[str, ...]) -> subprocess.Popen[bytes]:
-        with self.log.open("ab") as log:
-            return subprocess.Popen(
-                argv,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=os.environ | dict(self.env),
-                start_new_session=True,
-            )
+    def _spawn(self, argv: tuple[str, ...]) -> int:
+        output = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+        files = (
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, str(self.log), output, 0o644),
+            (os.POSIX_SPAWN_DUP2, 1, 2),
+        )
+        return os.posix_spawnp(argv[0], argv, os.environ | dict(self.env), file_actions=files, setsid=True)
+
+    def _reap(self, wait: bool = False) -> None:
+        """Let the kernel forget the child if it has ended."""
+        if self._child is not None:
+            ended, _ = os.waitpid(self._child, 0 if wait else os.WNOHANG)
+            self._child = None if ended else self._child
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal (SIGSTOP and SIGCONT freeze and thaw it); nothing happens if it does not run."""
@@ -122,8 +124,7 @@ class Daemon:
         if process := self.process():
             process.send(signal.SIGKILL)
             wait_until(lambda: self.process() is None, 10, f"{self.name} (pid {process.pid}) to die")
-        if self._child is not None:
-            self._child.wait()  # it may have died between the last poll and the look at its state
+            self._reap(wait=True)  # it may have died between the last look at its end and that at its state
         self.pid_file.unlink(missing_ok=True)
 
     def check(self) -> None:

@@ -22,7 +22,7 @@ class Kubectl:
     kubeconfig: Path
     namespace: str | None = None
 
-    def __call__(self, *arguments: str, stdin: str | None = None, timeout: float = 60) -> str:
+    def __call__(self, *arguments: str, stdin: str | None = None, timeout: float = 300) -> str:
         """Run kubectl and return its stdout.
 
         Raises:

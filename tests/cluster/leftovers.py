@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.cluster import cgroups, network
@@ -45,7 +46,7 @@ def remove() -> None:
     Raises:
         TimeoutError, CommandError: something would not go; the message names it.
     """
-    wait_until(_none_left_after_kill, 20, "the cluster's processes to die")
+    _kill(_processes)
     files = _files()  # the shims' sockets are named in files below a mount's folder
     for mount in reversed(_mounts()):
         # Lazily: the kernel may still be closing the files of a process that has just died.
@@ -60,13 +61,23 @@ def remove() -> None:
                 folder.rmdir()
 
 
+def kill_node(name: str, index: int) -> None:
+    """End a node as a power cut does: its daemons, shims and containers die, and what was mounted is gone."""
+    _kill(lambda: _marked(name) | cgroups.processes(index))
+    for mount in reversed(_mounts()):
+        if Path(mount).is_relative_to(STATE / name):
+            run("umount", "--lazy", mount)
+    shutil.rmtree(STATE / name / "containerd" / "state")
+
+
 def _processes() -> set[Process]:
     """The daemons, the containers' shims, and all that runs in containers."""
     return _marked() | cgroups.processes()
 
 
-def _marked() -> set[Process]:
-    wanted = f"{MARKER}=".encode()
+def _marked(value: str = "") -> set[Process]:
+    """The processes that have MARKER in their environment, with this value or with any."""
+    wanted = f"{MARKER}={value}".encode()
     marked: set[Process] = set()
     for folder in Path("/proc").iterdir():
         if not folder.name.isdigit() or int(folder.name) == os.getpid():
@@ -81,11 +92,16 @@ def _marked() -> set[Process]:
     return marked
 
 
-def _none_left_after_kill() -> bool:
-    processes = _processes()
-    for process in processes:
-        process.send(signal.SIGKILL)
-    return not processes
+def _kill(find: Callable[[], set[Process]]) -> None:
+    """Kill all that `find` finds until it finds nothing, for what runs may start more."""
+
+    def none_left() -> bool:
+        processes = find()
+        for process in processes:
+            process.send(signal.SIGKILL)
+        return not processes
+
+    wait_until(none_left, 20, "the cluster's processes to die")
 
 
 def _mounts() -> list[str]:

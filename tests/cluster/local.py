@@ -97,10 +97,22 @@ class LocalCluster:
 _MADE_BY = STATE / "made-by"
 
 
+# The modules that decide how the cluster is made: when one of them changes, `up` makes a new one.
+_DECISIVE = (
+    "binaries",
+    "cgroups",
+    "controlplane",
+    "leftovers",
+    "local",
+    "network",
+    "node",
+    "pki",
+    "services",
+)
+
+
 def _machinery() -> str:
-    """The hash of what decides how the cluster is made."""
     folder = Path(__file__).parent
-    sources = [
-        file for file in sorted(folder.glob("*.py")) if not file.name.startswith(("test_", "conftest"))
-    ]
-    return cache.key([*sources, *sorted(folder.glob("tools/*/go.*"))])
+    return cache.key(
+        [*(folder / f"{module}.py" for module in _DECISIVE), *sorted(folder.glob("tools/*/go.*"))]
+    )
