@@ -1,0 +1,314 @@
+"""A job's life under any order of what can happen.
+
+Pods run, end, vanish and are taken away, users suspend and resume, time passes, and the operator crashes
+between any two of its writes.
+
+The cluster here is a model of the API server and the kubelets: it knows names, uids, phases and deletion.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import yaml
+from hypothesis import assume, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from detectron_operator import progress as progress_document
+from detectron_operator.api import parse
+from detectron_operator.observed import Pod, observe_pod
+from detectron_operator.plan import Plan, plan
+from detectron_operator.progress import Progress
+from tests.unit.operator_objects import DEFAULTS, after, document, raw_job, raw_pod, suspended, verdict
+
+CRD = yaml.safe_load((Path(__file__).parents[2] / "crds" / "detectrontrainingjobs.yaml").read_text())
+STATUS = jsonschema.Draft202012Validator(
+    CRD["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"]
+    | {"additionalProperties": False}
+)
+TERMINAL = ("Succeeded", "Failed")
+SIZE = 2
+FIXED_POINT = 4
+"""Steps within which an unchanging world is settled."""
+
+VERDICTS = st.sampled_from(
+    [
+        None,
+        verdict("ProcessFailed", retryable=True),
+        verdict("Preempted", retryable=True),
+        verdict("OutOfMemory", retryable=True, message="CUDA out of memory"),
+        verdict("InvalidConfig", retryable=False, message="no such key"),
+        verdict("Completed", retryable=False),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Instance:
+    """A pod that exists."""
+
+    attempt: int
+    index: int
+    uid: int
+    phase: str = "Pending"
+    deleting: bool = False
+    words: str | None = None
+    disrupted: bool = False
+
+    @property
+    def alive(self) -> bool:
+        return self.phase not in TERMINAL
+
+    def observed(self) -> Pod:
+        ended = {"exitCode": 0 if self.phase == "Succeeded" else 1, "message": self.words}
+        target = {
+            "type": "DisruptionTarget",
+            "status": str(self.disrupted),
+            "reason": "EvictionByEvictionAPI",
+        }
+        raw = raw_pod(
+            self.attempt,
+            self.index,
+            self.phase,
+            deleting=self.deleting,
+            terminated=None if self.alive else {k: v for k, v in ended.items() if v is not None},
+            conditions=[target],
+        )
+        raw["metadata"]["uid"] = f"pod-{self.uid}"
+        pod = observe_pod(raw)
+        assert pod is not None
+        return pod
+
+
+class Life(RuleBasedStateMachine):
+    """What may happen, in any order, and what must hold throughout."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.raw = raw_job()
+        self.pods: dict[str, Instance] = {}
+        self.services = 0
+        self.uids = 0
+        self.seconds = 0.0
+        self.iteration = 0
+        self.limit = 0
+        self.seen_attempt = self.seen_restarts = 0
+        self.ended: dict[str, Any] | None = None
+
+    @initialize(limit=st.integers(0, 2), suspend=st.booleans())
+    def create_job(self, limit: int, suspend: bool) -> None:
+        self.limit = limit
+        self.raw["spec"]["runPolicy"] = suspended(suspend, backoff_limit=limit)
+
+    # The operator.
+
+    @rule()
+    def reconcile(self) -> None:
+        self._execute(self._plan())
+
+    @rule(survives=st.integers(0, 4), data=st.data())
+    def reconcile_and_crash(self, survives: int, data: st.DataObject) -> None:
+        step = self._plan()
+        self._execute(replace(step, create=tuple(data.draw(st.permutations(step.create)))), survives)
+
+    def _plan(self) -> Plan:
+        arguments = (parse(self.raw), [pod.observed() for pod in self.pods.values()], self._polled())
+        first = plan(*arguments, self._now(), DEFAULTS)
+        assert plan(*arguments, self._now(), DEFAULTS) == first
+        return first
+
+    def _execute(self, step: Plan, survives: int | None = None) -> None:
+        """Creates, deletions, status; only the first so many of them where the operator crashes."""
+        actions: list[Any] = [*step.create, *step.delete, *([step.status] if step.status is not None else [])]
+        for action in actions[:survives]:
+            if action is step.status:
+                self.raw["status"] = json.loads(json.dumps(action))
+            elif action in step.delete:
+                self._delete(action.name, action.uid)
+            elif action.kind == "Pod":
+                self._create(action.manifest)
+            else:
+                self.services += 1
+
+    def _create(self, manifest: Any) -> None:
+        name = manifest["metadata"]["name"]
+        tags = manifest["metadata"]["labels"]
+        if name not in self.pods:
+            self.uids += 1
+            attempt, index = int(tags["detectron.dev/attempt"]), int(tags["detectron.dev/node-index"])
+            self.pods[name] = Instance(attempt, index, self.uids)
+
+    def _delete(self, name: str, uid: str) -> None:
+        pod = self.pods.get(name)
+        if pod is not None and f"pod-{pod.uid}" == uid:
+            self.pods[name] = replace(pod, deleting=True)
+
+    # The cluster.
+
+    def _draw(self, data: st.DataObject, *, alive: bool) -> str:
+        names = sorted(name for name, pod in self.pods.items() if pod.alive or not alive)
+        assume(names)
+        return data.draw(st.sampled_from(names))
+
+    @rule(data=st.data())
+    def pod_runs(self, data: st.DataObject) -> None:
+        name = self._draw(data, alive=True)
+        self.pods[name] = replace(self.pods[name], phase="Running")
+
+    @rule(data=st.data(), said=VERDICTS, disrupted=st.booleans())
+    def pod_fails(self, data: st.DataObject, said: dict[str, Any] | None, disrupted: bool) -> None:
+        name = self._draw(data, alive=True)
+        pod = self.pods[name]
+        words = None if said is None else json.dumps(document(pod.attempt, self.iteration, verdict=said))
+        self.pods[name] = replace(pod, phase="Failed", words=words, disrupted=disrupted)
+
+    @rule(index=st.integers(0, SIZE - 1))
+    def a_process_dies_and_the_kubelets_are_quick(self, index: int) -> None:
+        for name, pod in self.pods.items():
+            if pod.alive and pod.index == index:
+                self.pods[name] = replace(pod, phase="Failed")
+        for _ in range(FIXED_POINT):
+            self._execute(self._plan())
+            self._finish_deletions()
+
+    def _finish_deletions(self) -> None:
+        self.pods = {name: pod for name, pod in self.pods.items() if not pod.deleting}
+
+    @rule(data=st.data())
+    def pod_succeeds(self, data: st.DataObject) -> None:
+        name = self._draw(data, alive=True)
+        assume(self.pods[name].phase == "Running")
+        self._succeed(name)
+
+    def _succeed(self, name: str) -> None:
+        pod = self.pods[name]
+        words = json.dumps(document(pod.attempt, 1000, phase="Finished"))
+        self.pods[name] = replace(pod, phase="Succeeded", words=words)
+
+    @rule(data=st.data())
+    def node_is_lost(self, data: st.DataObject) -> None:
+        name = self._draw(data, alive=True)
+        self.pods[name] = replace(self.pods[name], phase="Unknown")
+
+    @rule(data=st.data())
+    def somebody_deletes(self, data: st.DataObject) -> None:
+        name = self._draw(data, alive=False)
+        self.pods[name] = replace(self.pods[name], deleting=True)
+
+    @rule(data=st.data())
+    def pod_is_gone(self, data: st.DataObject) -> None:
+        gone = sorted(name for name, pod in self.pods.items() if pod.deleting)
+        assume(gone)
+        del self.pods[data.draw(st.sampled_from(gone))]
+
+    @rule(value=st.booleans())
+    def user_suspends_or_resumes(self, value: bool) -> None:
+        if self.raw["spec"]["runPolicy"]["suspend"] != value:
+            self.raw["spec"]["runPolicy"] = suspended(value, backoff_limit=self.limit)
+            self.raw["metadata"]["generation"] += 1
+
+    @rule(seconds=st.integers(0, 20))
+    def time_passes(self, seconds: int) -> None:
+        self.seconds += seconds
+        self.iteration = min(1000, self.iteration + seconds)
+
+    def _now(self) -> datetime:
+        return after(self.seconds)
+
+    def _polled(self) -> Progress | None:
+        running = [pod for pod in self.pods.values() if pod.index == 0 and pod.phase == "Running"]
+        if not running:
+            return None
+        return progress_document.parse(
+            json.dumps(document(running[0].attempt, self.iteration, at=self.seconds))
+        )
+
+    # What must hold.
+
+    @invariant()
+    def a_gang_that_runs_has_its_service(self) -> None:
+        assert self.services or self.raw.get("status", {}).get("phase") != "Running"
+
+    @invariant()
+    def no_two_gangs(self) -> None:
+        for index in range(SIZE):
+            alive = {pod.attempt for pod in self.pods.values() if pod.alive and pod.index == index}
+            assert len(alive) <= 1
+
+    @invariant()
+    def counts_only_grow_and_keep_to_the_limit(self) -> None:
+        status = self.raw.get("status", {})
+        attempt, restarts = status.get("attempt", 0), status.get("restarts", 0)
+        assert attempt >= self.seen_attempt
+        assert self.seen_restarts <= restarts <= self.limit
+        self.seen_attempt, self.seen_restarts = attempt, restarts
+
+    @invariant()
+    def the_end_is_the_end(self) -> None:
+        status = self.raw.get("status", {})
+        if self.ended is not None:
+            fields = (
+                "phase",
+                "message",
+                "conditions",
+                "completionTime",
+                "startTime",
+                "attempt",
+                "restarts",
+                "failure",
+            )
+            assert [status.get(f) for f in fields] == [self.ended.get(f) for f in fields]
+            assert status.get("iteration", 0) >= self.ended.get("iteration", 0)
+        elif status.get("phase") in TERMINAL:
+            self.ended = status
+
+    @invariant()
+    def the_schema_takes_the_status(self) -> None:
+        if "status" in self.raw:
+            STATUS.validate(self.raw["status"])
+            held = [c["type"] for c in self.raw["status"]["conditions"] if c["status"] == "True"]
+            assert len(held) <= 1
+            assert self.raw["status"]["message"]
+
+    @precondition(lambda self: self.pods)
+    @rule()
+    def an_unchanging_world_settles(self) -> None:
+        for _ in range(FIXED_POINT):
+            self._execute(self._plan())
+        settled = self._plan()
+        assert (settled.create, settled.delete, settled.status, settled.events) == ((), (), None, ())
+        assert settled.requeue_after is None or settled.requeue_after > 0
+
+    def teardown(self) -> None:
+        """From wherever it is, a job that is let be comes to its end and frees what it holds."""
+        self.user_suspends_or_resumes(False)
+        for _ in range(12):
+            self.time_passes(10)
+            self._execute(self._plan())
+            self._finish_deletions()
+            self.pods = {
+                name: replace(pod, phase="Running") if pod.alive else pod for name, pod in self.pods.items()
+            }
+            if self.raw["status"]["phase"] == "Running":
+                newest = max(pod.attempt for pod in self.pods.values())
+                first = [
+                    n
+                    for n, pod in self.pods.items()
+                    if pod.attempt == newest and pod.index == 0 and pod.alive
+                ]
+                for name in first:
+                    self._succeed(name)
+            self.the_end_is_the_end()
+        assert self.raw["status"]["phase"] in TERMINAL
+        assert not any(pod.alive for pod in self.pods.values())
+        assert "eta" not in self.raw["status"]
+
+
+TestLife = Life.TestCase
+TestLife.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
