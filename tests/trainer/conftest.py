@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,17 +20,17 @@ import pytest
 
 from tests.trainer import tiny
 
+ROOT = Path(__file__).parents[2]
 RUN_SECONDS = 150
 
 
 @dataclass
 class Run:
-    """A torchrun of the worker: where it lives, and what it left there."""
+    """One torchrun of the worker, as in one pod: where it lives, and what it left there."""
 
     folder: Path
     output: Path
     process: subprocess.Popen[bytes]
-    workers: dict[int, int] = field(default_factory=dict)
 
     @property
     def log(self) -> str:
@@ -53,30 +55,15 @@ class Run:
         """Wait for the end; returns the exit code."""
         return self.process.wait(timeout=RUN_SECONDS)
 
-    def wait_for(self, condition: Callable[[], bool], what: str) -> None:
-        """Wait until `condition` holds while the run goes on."""
+    def wait_for_row(self, iteration: int) -> None:
+        """Wait until metrics.json has got to `iteration` while the run goes on."""
         deadline = time.monotonic() + RUN_SECONDS
-        while not condition():
-            assert self.process.poll() is None, f"the run ended before {what}:\n{self.log}"
-            assert time.monotonic() < deadline, f"no {what} within {RUN_SECONDS} s:\n{self.log}"
+        while not any(row["iteration"] >= iteration for row in self.rows):
+            assert self.process.poll() is None, f"the run ended before iteration {iteration}:\n{self.log}"
+            assert time.monotonic() < deadline, f"no iteration {iteration} in {RUN_SECONDS} s:\n{self.log}"
             time.sleep(0.02)
 
-    def wait_for_row(self, iteration: int) -> None:
-        """Wait until metrics.json holds `iteration`."""
-        self.wait_for(
-            lambda: any(row["iteration"] >= iteration for row in self.rows), f"iteration {iteration}"
-        )
-
-    def worker(self, rank: int) -> int:
-        """The process id of a rank."""
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        for child in map(int, children):
-            variables = Path(f"/proc/{child}/environ").read_bytes().split(b"\0")
-            if f"RANK={rank}".encode() in variables:
-                return child
-        raise AssertionError(f"torchrun has no worker of rank {rank}:\n{self.log}")
-
-    def stop(self) -> None:
+    def kill(self) -> None:
         """End all of its processes, whatever they do."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
@@ -88,6 +75,11 @@ def rows(output: Path) -> list[dict[str, float]]:
     path = output / "metrics.json"
     text = path.read_text() if path.exists() else ""
     return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+
+
+def without_durations(rows: list[dict[str, float]]) -> list[dict[str, float]]:
+    """What two runs of the same training have in common, to the last bit."""
+    return [{k: v for k, v in row.items() if k not in ("time", "data_time", "eta_seconds")} for row in rows]
 
 
 @dataclass
@@ -104,29 +96,33 @@ class Launcher:
         output: Path | None = None,
         processes: int = 1,
         attempt: int = 0,
-        environment: Mapping[str, str] | None = None,
-        module: str = "detectron_trainer",
+        fault: Mapping[str, object] | None = None,
+        torchrun: Sequence[str] = ("--standalone",),
     ) -> Run:
-        """Start `manifest` on `processes` processes; `output` of an earlier run makes it resume."""
+        """Start `manifest` on `processes` processes; the `output` of an earlier run makes it resume.
+
+        `fault` is for the plugin `tests.trainer.faults`.
+        """
         folder = self.folder / f"run-{len(self.runs)}"
         folder.mkdir()
         (folder / "job.yaml").write_text(json.dumps(manifest))
         output = output or folder / "output"
+        inherited = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
         variables = {
-            **{key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"},
             "DETECTRON_MANIFEST": str(folder / "job.yaml"),
             "DETECTRON_OUTPUT": str(output),
             "DETECTRON_ATTEMPT": str(attempt),
             "DETECTRON_METRICS_PORT": "0",
             "DETECTRON_TERMINATION_LOG": str(folder / "termination.json"),
             "OMP_NUM_THREADS": "1",
-            **(environment or {}),
+            "PYTHONPATH": str(ROOT),
+            "TINY_FAULT": json.dumps(fault or {}),
         }
-        torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+        command = [sys.executable, "-m", "torch.distributed.run", *torchrun, f"--nproc-per-node={processes}"]
         with (folder / "log.txt").open("wb") as log:
             process = subprocess.Popen(
-                [*torchrun, f"--nproc-per-node={processes}", "--module", module],
-                env=variables,
+                [*command, "--module", "detectron_trainer"],
+                env=inherited | variables,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -141,6 +137,29 @@ class Launcher:
         run.wait()
         return run
 
+    def run_two_pods(self, manifest: Mapping[str, Any], **options: Any) -> tuple[Run, Run]:
+        """One process in each of two pods, of which only the first has `output`; wait for both."""
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        gang = [
+            "--nnodes=2",
+            "--rdzv-backend=c10d",
+            f"--rdzv-endpoint=127.0.0.1:{port}",
+            f"--rdzv-id={port}",
+            "--local-addr=127.0.0.1",
+        ]
+        output = options.pop("output", None)
+        first = self.start(manifest, output=output, torchrun=[*gang, "--rdzv-conf=is_host=true"], **options)
+        second = self.start(manifest, torchrun=[*gang, "--rdzv-conf=is_host=false"], **options)
+        first.wait()
+        second.wait()
+        return first, second
+
+    def copy(self, output: Path) -> Path:
+        """A copy of an earlier run's output, to go on in without touching it."""
+        return Path(shutil.copytree(output, self.folder / f"copy-{len(self.runs)}"))
+
 
 @pytest.fixture(scope="session")
 def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -152,8 +171,20 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def launcher(tmp_path_factory: pytest.TempPathFactory) -> Any:
+def launcher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launcher]:
     launcher = Launcher(tmp_path_factory.mktemp("runs"))
     yield launcher
     for run in launcher.runs:
-        run.stop()
+        run.kill()
+
+
+@pytest.fixture(scope="session")
+def alone(launcher: Launcher, tiny_data: Path) -> Run:
+    """The whole job on one process, without a break."""
+    return launcher.run(tiny.job(tiny_data))
+
+
+@pytest.fixture(scope="session")
+def together(launcher: Launcher, tiny_data: Path) -> Run:
+    """The whole job on two processes of one pod, without a break."""
+    return launcher.run(tiny.job(tiny_data), processes=2)

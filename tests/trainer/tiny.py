@@ -36,7 +36,7 @@ INPUT: {MIN_SIZE_TRAIN: [64], MAX_SIZE_TRAIN: 64, MIN_SIZE_TEST: 64, MAX_SIZE_TE
 DATALOADER: {NUM_WORKERS: 0}
 SOLVER:
   {IMS_PER_BATCH: 4, BASE_LR: 0.01, WARMUP_ITERS: 4, STEPS: [9], MAX_ITER: 12, CHECKPOINT_PERIOD: 4}
-TEST: {EVAL_PERIOD: 0}
+TEST: {EVAL_PERIOD: 6}
 SEED: 7
 """
 
@@ -112,6 +112,7 @@ def job(
             "datasets": datasets,
             "output": {"ephemeral": True},
             "metrics": {"period": 1},
+            "checkpoint": {"keep": 2},
             **(spec or {}),
         },
     }

@@ -95,6 +95,23 @@ def evaluate(cfg: CfgNode, model: nn.Module, world: World, stop: StopRequest) ->
     return results
 
 
+def is_due(cfg: CfgNode, completed: int) -> bool:
+    """Whether the schedule asks for an evaluation after `completed` iterations."""
+    period = cfg.TEST.EVAL_PERIOD
+    at_period = period > 0 and completed > 0 and completed % period == 0
+    return bool(cfg.DATASETS.TEST) and (at_period or completed >= cfg.SOLVER.MAX_ITER)
+
+
+def is_owed(cfg: CfgNode, completed: int, last_evaluated: int | None) -> bool:
+    """Whether a run that resumes after `completed` iterations must evaluate before it trains.
+
+    An earlier life may have saved its state and ended before it had evaluated it; one that had trained all
+    iterations is evaluated whenever it is run again.
+    """
+    is_at_end = completed >= cfg.SOLVER.MAX_ITER
+    return completed > 0 and is_due(cfg, completed) and (is_at_end or last_evaluated != completed)
+
+
 def scalars(results: Results) -> dict[str, float]:
     """Finite results under the names that Detectron2's EvalHook gives them, in per cent.
 

@@ -12,17 +12,16 @@ from typing import Any, NoReturn
 
 import detectron_trainer.detectron2_compat  # noqa: F401  # isort: skip
 
-import torch
 from detectron2.config import CfgNode
 from detectron2.utils.events import EventStorage
 
 from detectron_trainer.checkpoint import Checkpoints
-from detectron_trainer.evaluation import EvaluationStopped, evaluate, read_results, scalars, write_results
+from detectron_trainer.evaluation import EvaluationStopped, evaluate, is_due, scalars, write_results
 from detectron_trainer.failures import PreemptedError
 from detectron_trainer.metrics_file import put_recent_values, recent_values
-from detectron_trainer.model import Training
+from detectron_trainer.model import Training, share_buffers
 from detectron_trainer.progress import Phase
-from detectron_trainer.randomness import random_state
+from detectron_trainer.randomness import kept_random_state, random_state
 from detectron_trainer.reporting import Reporter
 from detectron_trainer.step import Batch, Stepper, StepReport, learning_rate
 from detectron_trainer.stop import StopRequest
@@ -32,10 +31,10 @@ _logger = logging.getLogger(__name__)
 
 
 class TrainingLoop:
-    """Trains from iteration `start` to the last, then evaluates.
+    """Trains from iteration `start` to the last.
 
-    `seed` gives the order of the images and goes into checkpoints; `recent` holds the scalars that the
-    checkpoint brought; `clock` counts seconds.
+    `owes_evaluation` asks for an evaluation before that; `seed`, of the images' order, goes into checkpoints;
+    `clock` counts seconds.
     """
 
     def __init__(
@@ -49,6 +48,7 @@ class TrainingLoop:
         stop: StopRequest,
         *,
         start: int,
+        owes_evaluation: bool,
         seed: int,
         clock: Callable[[], float],
     ) -> None:
@@ -60,13 +60,14 @@ class TrainingLoop:
         self._reporter = reporter
         self._stop = stop
         self._start = start
+        self._owes_evaluation = owes_evaluation
         self._seed = seed
         self._clock = clock
         self._max_iter: int = cfg.SOLVER.MAX_ITER
         self._saved = start
 
     def run(self, batches: Iterator[Batch], recent: Mapping[str, Any]) -> None:
-        """Train and evaluate; all ranks call it.
+        """Train and evaluate; all ranks call it. `recent` holds the scalars that the checkpoint brought.
 
         Raises:
             PreemptedError: on all ranks, after the state is saved.
@@ -76,7 +77,7 @@ class TrainingLoop:
             if self._start > 0:
                 storage.iter = self._start - 1
                 put_recent_values(storage, recent)
-                if self._evaluation_is_owed():
+                if self._owes_evaluation:
                     self._evaluate(storage)
                     self._reporter.write()
             self._reporter.phase(Phase.TRAINING)
@@ -96,7 +97,7 @@ class TrainingLoop:
         completed = iteration + 1
         if self._checkpoints.is_due(completed):
             self._save(storage)
-        if self._evaluation_is_due(completed) and not report.stop:
+        if is_due(self._cfg, completed) and not report.stop:
             self._evaluate(storage)
             self._reporter.write()
         elif report.stop or self._reporter.is_due(completed):
@@ -106,6 +107,7 @@ class TrainingLoop:
 
     def _save(self, storage: EventStorage) -> None:
         """Save on rank 0 what all ranks need to go on after this iteration."""
+        share_buffers(self._training.model, self._world)
         states = self._world.gather(random_state())
         self._saved = storage.iter + 1
         if self._world.is_main:
@@ -121,24 +123,12 @@ class TrainingLoop:
             self._save(storage)
         raise PreemptedError(f"stopped after iteration {completed} of {self._max_iter}", iteration=completed)
 
-    def _evaluation_is_due(self, completed: int) -> bool:
-        period = self._cfg.TEST.EVAL_PERIOD
-        at_period = period > 0 and completed > 0 and completed % period == 0
-        return bool(self._cfg.DATASETS.TEST) and (at_period or completed >= self._max_iter)
-
-    def _evaluation_is_owed(self) -> bool:
-        """Whether an earlier life saved its state and ended before it had evaluated it, or ended for good."""
-        kept = read_results(Path(self._cfg.OUTPUT_DIR)) if self._world.is_main else None
-        done = kept is not None and kept[1] == self._start < self._max_iter
-        if kept is not None and kept[1] <= self._start:
-            self._reporter.evaluation(*kept)
-        return self._evaluation_is_due(self._start) and not self._world.broadcast(done)
-
     def _evaluate(self, storage: EventStorage) -> None:
         self._reporter.phase(Phase.EVALUATING)
+        share_buffers(self._training.model, self._world)
         try:
-            # Its data loader draws a seed; the training that follows must not depend on that.
-            with torch.random.fork_rng(devices=[]):
+            # Evaluation draws random numbers; the training that follows must not depend on that.
+            with kept_random_state():
                 results = evaluate(self._cfg, self._training.model, self._world, self._stop)
         except EvaluationStopped:
             self._reporter.write()

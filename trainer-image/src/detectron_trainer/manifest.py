@@ -1,4 +1,4 @@
-"""A DetectronTrainingJob as the trainer reads it: typed, with the API server's defaults, all problems at once.
+"""A DetectronTrainingJob as the trainer reads it: typed, with the API server's defaults, every problem named.
 
 In a pod the API server has already judged the manifest; on a laptop this module stands in for it. The schema
 is ``crds/detectrontrainingjobs.yaml``.

@@ -21,7 +21,7 @@ _logger = logging.getLogger(__name__)
 
 
 def drop_rows_from(path: Path, iteration: int) -> None:
-    """Drop the rows of `path` from `iteration` on, which is about to be trained again, and unreadable ones."""
+    """Drop the rows of `path` from `iteration` on, which are trained again next, and unreadable ones."""
     if not path.is_file():
         return
     lines = path.read_text(errors="replace").splitlines()

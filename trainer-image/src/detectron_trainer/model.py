@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import detectron_trainer.detectron2_compat  # noqa: F401  # isort: skip
 
+import torch.distributed as dist
 from detectron2.config import CfgNode
 from detectron2.modeling import build_model
 from detectron2.solver import build_lr_scheduler, build_optimizer
@@ -50,6 +51,17 @@ def build_training(cfg: CfgNode, world: World) -> Training:
         raise InvalidConfigError([Problem("spec.config", message)]) from error
     scaler = GradScaler(world.device.type, enabled=cfg.SOLVER.AMP.ENABLED)
     return Training(model, optimizer, scheduler, scaler)
+
+
+def share_buffers(model: nn.Module, world: World) -> None:
+    """Give all ranks rank 0's buffers, such as the running statistics of batch norm; all ranks call it.
+
+    Each rank's follow its own images. Before a save or an evaluation they are made equal, so that what is
+    evaluated on all ranks is what rank 0 saves, and a resumed run goes on from where all of them were.
+    """
+    if world.size > 1:
+        for buffer in model.buffers():
+            dist.broadcast(buffer, src=0)
 
 
 def distribute(model: nn.Module, world: World) -> nn.Module:

@@ -72,7 +72,7 @@ def import_plugins(modules: Sequence[str]) -> list[Problem]:
     for index, module in enumerate(modules):
         try:
             importlib.import_module(module)
-        except Exception as error:  # noqa: BLE001 - a stranger's code may raise anything; it is all reported
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a stranger's code may raise anything
             message = f"{module} cannot be imported: {type(error).__name__}: {error}"
             problems.append(Problem(f"spec.plugins[{index}]", message))
     return problems

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -47,3 +48,13 @@ def restore_random_state(state: RandomState) -> None:
     np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))
     version, internal, gauss_next = python_state
     random.setstate((version, tuple(internal), gauss_next))
+
+
+@contextmanager
+def kept_random_state() -> Iterator[None]:
+    """Leave this process' generators as they were, whatever draws from them inside."""
+    state = random_state()
+    try:
+        yield
+    finally:
+        restore_random_state(state)

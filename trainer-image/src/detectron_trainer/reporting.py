@@ -93,15 +93,19 @@ def main_reporter(
     cfg: CfgNode,
     board: ProgressBoard,
     registry: CollectorRegistry,
-    *,
     start: int,
+    first_row: int,
+    *,
     period: int,
     clock: Callable[[], datetime],
 ) -> Reporter:
-    """The reporter of rank 0, which goes on after `start` iterations in the output folder's files."""
+    """The reporter of rank 0, which goes on after `start` iterations in the output folder's files.
+
+    It writes metrics from iteration `first_row` on, so that rows of that iteration and later ones go.
+    """
     max_iter, folder, tests = cfg.SOLVER.MAX_ITER, Path(cfg.OUTPUT_DIR), cfg.DATASETS.TEST
     metrics = folder / "metrics.json"
-    drop_rows_from(metrics, start)
+    drop_rows_from(metrics, first_row)
     prometheus = PrometheusWriter(
         max_iter=max_iter,
         registry=registry,
@@ -112,7 +116,7 @@ def main_reporter(
     writers = [
         CommonMetricPrinter(max_iter),
         JSONWriter(str(metrics)),
-        TensorboardXWriter(str(folder), purge_step=start),
+        TensorboardXWriter(str(folder), purge_step=first_row),
         prometheus,
         ProgressWriter(board, max_iter),
     ]

@@ -32,8 +32,8 @@ class Stepper:
     """Runs steps of `model`, which is `training.model` distributed over all ranks.
 
     The exchange is one all-reduce that carries the losses, the data time and the wish to stop. It begins
-    after the forward pass and ends after the backward pass, which hides it. A sum that is not finite says that
-    a loss is not finite on some rank. `SimpleTrainer` gathers as often, but pickled and not hidden.
+    after the forward pass and ends after the backward pass, which hides it. A sum that is not finite says
+    that a loss is not finite on some rank. `SimpleTrainer` gathers as often, but pickled and not hidden.
     """
 
     def __init__(self, model: nn.Module, training: Training, world: World, *, mixed_precision: bool) -> None:

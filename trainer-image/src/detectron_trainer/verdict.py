@@ -41,8 +41,6 @@ def verdict_of(error: BaseException, rank: int) -> Verdict:
             rank=rank if error.rank is None and not error.concerted else error.rank,
             iteration=error.iteration,
         )
-    if isinstance(error, PeerFailedError):
-        return error.verdict
     message = f"{type(error).__name__}: {error}"
     if isinstance(error, torch.OutOfMemoryError):
         return Verdict(reason=Reason.OUT_OF_MEMORY, message=message, retryable=False, rank=rank)

@@ -25,6 +25,7 @@ from prometheus_client import CollectorRegistry
 from detectron_trainer.attempts import Fence
 from detectron_trainer.batches import training_batches
 from detectron_trainer.checkpoint import AtomicCheckpointer, Checkpoints, replaced_atomically
+from detectron_trainer.evaluation import is_owed, read_results
 from detectron_trainer.failures import InvalidConfigError, Problem, TrainingError
 from detectron_trainer.loop import TrainingLoop
 from detectron_trainer.manifest import Job, read_job
@@ -70,7 +71,7 @@ def work(pod: Pod, environment: Mapping[str, str]) -> int:
         _now,
     )
     registry = CollectorRegistry()
-    server = MetricsServer(registry, board if rank == 0 else None, pod.metrics_port)
+    server = MetricsServer(registry, board if rank == 0 else None, pod.metrics_port, pod.metrics_host)
     if local_rank == 0:
         server.start()
     with closing(server):
@@ -102,7 +103,10 @@ def _run(
         log = _logger.info if verdict.reason is Reason.PREEMPTED else _logger.error
         log("%s: %s", verdict.reason, error)
         return verdict, speaks_for_pod or not error.concerted
-    # The verdict takes the place of a traceback; the traceback goes to the log.
+    except PeerFailedError as error:
+        _logger.error("rank %s failed first: %s", error.verdict.rank, error)
+        return error.verdict, True
+    # Whatever it is, the pod's last word is a verdict; the traceback goes to the log.
     except Exception as error:
         _logger.exception("rank %d failed", rank)
         return verdict_of(error, rank), True
@@ -149,11 +153,17 @@ def train(
     _prepare_process(cfg, seed + world.rank)
 
     training = build_training(cfg, world)
+    evaluated = read_results(pod.output) if world.is_main else None
+    owes_evaluation = world.broadcast(is_owed(cfg, start, evaluated[1] if evaluated else None))
     period = job.spec.metrics.period
     if world.is_main:
-        reporter = main_reporter(cfg, board, registry, start=start, period=period, clock=_now)
+        # What is evaluated now goes into the row of the iteration before it.
+        first_row = start - 1 if owes_evaluation else start
+        reporter = main_reporter(cfg, board, registry, start, first_row, period=period, clock=_now)
     else:
         reporter = silent_reporter(cfg, board, period, _now)
+    if evaluated is not None and evaluated[1] <= start:
+        reporter.evaluation(*evaluated)
     checkpointer = AtomicCheckpointer(
         training.model, pod.output, admit=fence.check, saved=reporter.checkpoint, **training.checkpointables()
     )
@@ -180,6 +190,7 @@ def train(
         reporter,
         stop,
         start=start,
+        owes_evaluation=owes_evaluation,
         seed=seed,
         clock=time.perf_counter,
     )

@@ -1,0 +1,49 @@
+"""A plugin as a user might write one, whose model has an accident at a chosen step.
+
+``TINY_FAULT='{"kind": "nan", "rank": 1, "step": 3}'`` picks kind, rank and the 0-based number of the forward
+pass in this process. Steps of training and of inference (kind ``evaluation-sigterm``) count apart.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from typing import Any
+
+import torch
+from detectron2.modeling import META_ARCH_REGISTRY, GeneralizedRCNN
+
+FAULT: dict[str, Any] = json.loads(os.environ.get("TINY_FAULT", "{}"))
+
+
+@META_ARCH_REGISTRY.register()
+class FaultyRCNN(GeneralizedRCNN):  # type: ignore[misc]
+    """`GeneralizedRCNN` with the accident of `FAULT`."""
+
+    steps = 0
+    inferences = 0
+
+    def forward(self, batched_inputs: list[dict[str, Any]]) -> Any:
+        losses = super().forward(batched_inputs)
+        if FAULT.get("rank") != int(os.environ["RANK"]):
+            return losses
+        step = self.steps if self.training else self.inferences
+        if self.training:
+            self.steps += 1
+        else:
+            self.inferences += 1
+        happens = step == FAULT["step"] and self.training != FAULT["kind"].startswith("evaluation-")
+        return _accident(FAULT["kind"].removeprefix("evaluation-"), losses) if happens else losses
+
+
+def _accident(kind: str, losses: Any) -> Any:
+    if kind == "nan":
+        return {**losses, "loss_cls": losses["loss_cls"] * float("nan")}
+    if kind == "raise":
+        raise RuntimeError("the accident")
+    if kind == "out-of-memory":
+        raise torch.OutOfMemoryError("CUDA out of memory, says the accident")
+    number = {"sigkill": signal.SIGKILL, "sigterm": signal.SIGTERM}[kind]
+    os.kill(os.getpid(), number)
+    return losses

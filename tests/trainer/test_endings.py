@@ -1,0 +1,75 @@
+"""Runs that cannot go on: every pod ends, soon, and says why."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tests.trainer import tiny
+from tests.trainer.conftest import Launcher
+from tests.trainer.test_resume import faulty_job
+
+
+def test_a_loss_that_is_not_finite_ends_all_ranks_at_once(launcher: Launcher, tiny_data: Path) -> None:
+    job = faulty_job(tiny_data)
+    first, second = launcher.run_two_pods(job, fault={"kind": "nan", "rank": 1, "step": 5})
+    for run in (first, second):
+        assert run.process.returncode == 1
+        assert run.verdict["reason"] == "NonFiniteLoss", run.log
+        assert run.verdict["rank"] == 1
+        assert run.verdict["iteration"] == 5
+        assert not run.verdict["retryable"]
+        assert "rank 1: loss_cls is nan" in run.verdict["message"]
+    # The weights of the last good checkpoint stay the newest.
+    assert (first.output / "last_checkpoint").read_text() == "model_0000003.pth"
+
+
+def test_both_pods_name_the_rank_that_failed_and_its_cause(launcher: Launcher, tiny_data: Path) -> None:
+    job = faulty_job(tiny_data)
+    first, second = launcher.run_two_pods(job, fault={"kind": "raise", "rank": 1, "step": 2})
+    for run in (first, second):
+        assert run.verdict == {
+            "reason": "ProcessFailed",
+            "message": "RuntimeError: the accident",
+            "rank": 1,
+            "retryable": True,
+        }, run.log
+    assert "Traceback" in second.log
+    assert "the accident" in second.log
+
+
+def test_out_of_memory_is_a_reason_of_its_own(launcher: Launcher, tiny_data: Path) -> None:
+    job = faulty_job(tiny_data)
+    run = launcher.run(job, processes=2, fault={"kind": "out-of-memory", "rank": 1, "step": 2})
+    assert run.verdict["reason"] == "OutOfMemory", run.log
+    assert run.verdict["rank"] == 1
+
+
+def test_an_invalid_config_names_every_problem_and_is_final(launcher: Launcher, tiny_data: Path) -> None:
+    job: dict[str, Any] = tiny.job(
+        tiny_data,
+        spec={"plugins": ["no_such_plugin"]},
+        overrides=("SOLVER.BASE_LRR 0.1", "SOLVER.IMS_PER_BATCH 3"),
+    )
+    job["spec"]["datasets"][0]["annotations"] = "/nowhere.json"
+    run = launcher.run(job, processes=2)
+    assert run.process.returncode == 1
+    assert run.verdict["reason"] == "InvalidConfig", run.log
+    assert not run.verdict["retryable"]
+    assert run.verdict["message"].splitlines() == [
+        "spec.config: SOLVER.IMS_PER_BATCH 3 is the batch of all processes together and must be divisible by "
+        "their number, 2",
+        "spec.config.overrides[0]: unknown key SOLVER.BASE_LRR, did you mean SOLVER.BASE_LR?",
+        "spec.datasets[0].annotations: /nowhere.json does not exist",
+        "spec.plugins[0]: no_such_plugin cannot be imported: "
+        "ModuleNotFoundError: No module named 'no_such_plugin'",
+    ]
+
+
+def test_an_attempt_that_is_over_writes_nothing_more(launcher: Launcher, tiny_data: Path) -> None:
+    run = launcher.start(tiny.job(tiny_data, overrides=("SOLVER.MAX_ITER 100000",)))
+    run.wait_for_row(1)
+    (run.output / "attempt").write_text("3\n")
+    assert run.wait() == 1
+    assert run.verdict["reason"] == "ProcessFailed", run.log
+    assert "fenced by attempt 3" in run.verdict["message"]
