@@ -160,7 +160,7 @@ def explain_processes(job: Job, processes: int) -> str | None:
         return None
     there = f"{nodes} {'node' if nodes == 1 else 'nodes'} of {each} {'process' if each == 1 else 'processes'}"
     here = "one process" if processes == 1 else f"{processes} processes"
-    return f"{there} run here as {here} on one machine; the batch of all together stays the same"
+    return f"{there} run here as {here} on one machine; the global batch is the same"
 
 
 def next_attempt(output: Path) -> int:
