@@ -9,7 +9,10 @@ from detectron_operator.api import TrainingJob
 
 
 def metadata(job: TrainingJob, name: str, tags: Mapping[str, str] | None = None) -> dict[str, object]:
-    """Metadata of a child: the job controls it, so the garbage collector deletes it with the job."""
+    """Metadata of a child: the job controls it, so the garbage collector deletes it with the job.
+
+    Without blockOwnerDeletion, which some clusters grant only to who may write the job's finalizers.
+    """
     return {
         "name": name,
         "namespace": job.namespace,
@@ -21,7 +24,6 @@ def metadata(job: TrainingJob, name: str, tags: Mapping[str, str] | None = None)
                 "name": job.name,
                 "uid": job.uid,
                 "controller": True,
-                "blockOwnerDeletion": True,
             }
         ],
     }
