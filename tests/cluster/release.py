@@ -36,10 +36,10 @@ class Release:
         Raises:
             ClusterError: the nodes are not ours and the environment names no images.
         """
-        operator, trainer = self._images()
-        repository, _, tag = operator.rpartition(":")
-        values = {"image.repository": repository, "image.tag": tag, "trainer.image": trainer}
-        sets = [f"--set={name}={value}" for name, value in values.items()]
+        sets = []
+        for value, image in zip(("image", "trainer.image"), self._images(), strict=True):
+            repository, _, tag = image.rpartition(":")
+            sets += [f"--set={value}.repository={repository}", f"--set={value}.tag={tag}"]
         self._helm(
             "upgrade", "--install", NAME, str(CHART), "--create-namespace", *sets, "--wait", "--timeout=3m"
         )
