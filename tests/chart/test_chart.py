@@ -1,0 +1,241 @@
+"""The chart: what it installs, with which rights, and which values it refuses."""
+
+from __future__ import annotations
+
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from detectron_operator.settings import Settings, parse
+from tests.chart.helm import (CHART, NAMESPACE, RELEASE, ROOT, HelmError, Manifest, Values, helm, of_kind, only, template)
+    CHART,
+    NAMESPACE,
+    ROOT,
+    HelmError,
+    Manifest,
+    Values,
+    helm,
+    of_kind,
+    only,
+    template,
+)
+from tests.unit.pod_security import violations
+
+CRD = yaml.safe_load((ROOT / "crds" / "detectrontrainingjobs.yaml").read_text())
+DIGEST = f"sha256:{'0a' * 32}"
+
+RULES = [
+    (["detectron.dev"], ["detectrontrainingjobs"], ["get", "list", "watch"]),
+    (["detectron.dev"], ["detectrontrainingjobs/status"], ["patch"]),
+    ([""], ["pods"], ["get", "list", "watch", "create", "delete"]),
+    ([""], ["services", "configmaps"], ["get", "create"]),
+    ([""], ["events"], ["create"]),
+]
+"""All that the operator may do."""
+
+VARIANTS: dict[str, Values] = {
+    "defaults": {},
+    "namespaced": {"scope": "Namespaced"},
+    "two namespaces": {"scope": "Namespaced", "watchNamespaces": ["vision", "robots"]},
+    "digests": {
+        "image": {"repository": "registry.example:5000/operator", "digest": DIGEST, "pullPolicy": "Always"},
+        "trainer": {"image": {"repository": "registry.example/trainer", "digest": DIGEST}},
+        "imagePullSecrets": ["pull"],
+    },
+    "foreign account": {"serviceAccount": {"create": False, "name": "robot"}},
+    "named": {"fullnameOverride": "dto", "nameOverride": "short"},
+    "no crd": {"crds": {"enabled": False}},
+    "scheduling": {
+        "podAnnotations": {"a": "b"},
+        "podLabels": {"team": "vision"},
+        "nodeSelector": {"pool": "system"},
+        "tolerations": [{"key": "system", "operator": "Exists"}],
+        "affinity": {"nodeAffinity": {}},
+        "priorityClassName": "system-cluster-critical",
+        "resources": {"limits": {"memory": "1Gi"}},
+        "serviceAccount": {"annotations": {"role": "x"}},
+    },
+}
+
+
+@pytest.mark.parametrize("values", VARIANTS.values(), ids=VARIANTS)
+def test_every_manifest_is_valid(values: Values) -> None:
+    manifests = template(values)
+    for manifest in manifests:
+        if manifest["kind"] != "CustomResourceDefinition":
+            kubernetes_validate.validate(manifest, "1.34", strict=True)
+    identities = [
+        (manifest["kind"], manifest["metadata"].get("namespace"), manifest["metadata"]["name"])
+        for manifest in manifests
+    ]
+    assert len(identities) == len(set(identities))
+
+
+@pytest.mark.parametrize("values", VARIANTS.values(), ids=VARIANTS)
+def test_the_operator_s_own_pod_is_restricted(values: Values) -> None:
+    pod = only(template(values), "Deployment")["spec"]["template"]["spec"]
+    assert list(violations(pod)) == []
+    assert pod["containers"][0]["securityContext"]["readOnlyRootFilesystem"] is True
+    assert pod["containers"][0]["volumeMounts"] == [{"name": "tmp", "mountPath": "/tmp"}]
+
+
+def test_lint() -> None:
+    assert "0 chart(s) failed" in helm("lint", "--strict", CHART)
+
+
+def test_there_is_one_operator_at_a_time() -> None:
+    spec = only(template(), "Deployment")["spec"]
+    assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
+    assert spec["selector"]["matchLabels"].items() <= spec["template"]["metadata"]["labels"].items()
+
+
+def _settings(values: Values) -> Settings:
+    """The operator's settings, read by the operator itself from the environment that the chart gives it."""
+    container = only(template(values), "Deployment")["spec"]["template"]["spec"]["containers"][0]
+    return parse([], {item["name"]: item["value"] for item in container["env"]})
+
+
+def test_the_default_settings_are_the_operator_s_own() -> None:
+    version = yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"]
+    assert _settings({}) == Settings(trainer_image=f"detectron-trainer:{version}")
+
+
+def test_every_setting_reaches_the_operator() -> None:
+    chosen = {
+        "logFormat": "plain",
+        "workers": 1000000,
+        "clientQPS": 2.5,
+        "clientBurst": 2000000,
+        "resyncPeriodSeconds": 60,
+        "pollPeriodSeconds": 0.5,
+        "progressPeriodSeconds": 1.5,
+    }
+    values = {"settings": chosen, "scope": "Namespaced", "watchNamespaces": ["vision", "robots"]}
+    assert chosen.keys() == yaml.safe_load((CHART / "values.yaml").read_text())["settings"].keys()
+    assert _settings(values | VARIANTS["digests"]) == Settings(
+        trainer_image=f"registry.example/trainer@{DIGEST}",
+        namespaces=("vision", "robots"),
+        workers=1000000,
+        resync_period=60.0,
+        poll_period=0.5,
+        progress_period=1.5,
+        client_qps=2.5,
+        client_burst=2000000,
+        log_format="plain",
+    )
+
+
+def test_ports_and_probes_are_the_operator_s() -> None:
+    container = only(template(), "Deployment")["spec"]["template"]["spec"]["containers"][0]
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    settings = _settings({})
+    assert ports == {"health": settings.health_port, "metrics": settings.metrics_port}
+    for probe in ("startupProbe", "livenessProbe"):
+        assert container[probe]["httpGet"] == {"path": "/healthz", "port": "health"}
+
+
+def test_images() -> None:
+    container = only(template(VARIANTS["digests"]), "Deployment")["spec"]["template"]["spec"]["containers"][0]
+    assert container["image"] == f"registry.example:5000/operator@{DIGEST}"
+    assert container["imagePullPolicy"] == "Always"
+
+
+def _rules(role: Manifest) -> list[Any]:
+    return [(rule["apiGroups"], rule["resources"], rule["verbs"]) for rule in role["rules"]]
+
+
+def test_rights_in_the_whole_cluster() -> None:
+    manifests = template()
+    assert _rules(only(manifests, "ClusterRole")) == RULES
+    assert of_kind(manifests, "Role") == []
+    binding = only(manifests, "ClusterRoleBinding")
+    account = only(manifests, "ServiceAccount")["metadata"]
+    assert binding["roleRef"]["name"] == only(manifests, "ClusterRole")["metadata"]["name"]
+    assert binding["subjects"] == [
+        {"kind": "ServiceAccount", "name": account["name"], "namespace": NAMESPACE}
+    ]
+
+
+@pytest.mark.parametrize(("watched", "namespaces"), [([], [NAMESPACE]), (["a", "b"], ["a", "b"])])
+def test_rights_in_some_namespaces(watched: list[str], namespaces: list[str]) -> None:
+    manifests = template({"scope": "Namespaced", "watchNamespaces": watched})
+    assert of_kind(manifests, "ClusterRole") == []
+    assert of_kind(manifests, "ClusterRoleBinding") == []
+    roles, bindings = of_kind(manifests, "Role"), of_kind(manifests, "RoleBinding")
+    assert [role["metadata"]["namespace"] for role in roles] == namespaces
+    assert [binding["metadata"]["namespace"] for binding in bindings] == namespaces
+    assert all(_rules(role) == RULES for role in roles)
+    assert all(binding["subjects"][0]["namespace"] == NAMESPACE for binding in bindings)
+    assert _settings({"scope": "Namespaced", "watchNamespaces": watched}).namespaces == tuple(namespaces)
+
+
+def test_the_crd_is_the_one_of_the_repository() -> None:
+    assert only(template(), "CustomResourceDefinition")["spec"] == CRD["spec"]
+
+
+def test_a_packaged_chart_holds_the_crd_itself(tmp_path: Path) -> None:
+    helm("package", CHART, "--destination", tmp_path)
+    (package,) = tmp_path.glob("*.tgz")
+    with tarfile.open(package) as archive:
+        member = archive.extractfile("detectron-operator/files/detectrontrainingjobs.yaml")
+        assert member is not None
+        assert yaml.safe_load(member.read()) == CRD
+    assert only(template(chart=package), "CustomResourceDefinition")["spec"] == CRD["spec"]
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_uninstalling_keeps_the_jobs_unless_told_otherwise(keep: bool) -> None:
+    crd = only(template({"crds": {"keep": keep}}), "CustomResourceDefinition")
+    assert (crd["metadata"].get("annotations") == {"helm.sh/resource-policy": "keep"}) is keep
+
+
+def test_without_the_crd() -> None:
+    assert of_kind(template({"crds": {"enabled": False}}), "CustomResourceDefinition") == []
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"replicas": 2}, "replicas"),
+        ({"image": {"tagg": "1"}}, "tagg"),
+        ({"image": {"digest": "sha256:12"}}, "digest"),
+        ({"image": {"pullPolicy": "Sometimes"}}, "pullPolicy"),
+        ({"trainer": {"tag": "1"}}, "tag"),
+        ({"crds": {"enable": True}}, "enable"),
+        ({"scope": "Everywhere"}, "scope"),
+        ({"watchNamespaces": ["a"]}, "watchNamespaces"),
+        ({"scope": "Namespaced", "watchNamespaces": ["A"]}, "watchNamespaces"),
+        ({"scope": "Namespaced", "watchNamespaces": ["a", "a"]}, "watchNamespaces"),
+        ({"settings": {"worker": 1}}, "worker"),
+        ({"settings": {"workers": 0}}, "workers"),
+        ({"settings": {"logFormat": "xml"}}, "logFormat"),
+        ({"settings": {"pollPeriodSeconds": 0}}, "pollPeriodSeconds"),
+        ({"serviceAccount": {"named": "x"}}, "named"),
+        ({"resources": {"limit": {}}}, "limit"),
+        ({"podLabels": {"a": 1}}, "podLabels"),
+    ],
+)
+def test_values_that_are_refused(values: Values, words: str) -> None:
+    with pytest.raises(HelmError, match=words):
+        template(values)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({}, ["of all namespaces", "rollout status deployment/dtj-detectron-operator", "jobs stay"]),
+        ({"scope": "Namespaced", "watchNamespaces": ["a", "b"]}, ["of a, b."]),
+        ({"crds": {"enabled": False}}, ["does not start until crds/detectrontrainingjobs.yaml is applied"]),
+    ],
+)
+def test_what_is_said_after_installing(values: Values, words: list[str]) -> None:
+    said = helm(
+        "install", RELEASE, CHART, "--namespace", NAMESPACE, "--dry-run=client", "--hide-notes=false", values=values
+    )
+    notes = said[said.index("NOTES:") :]
+    for word in words:
+        assert word in notes
