@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
-from tests.cluster import binaries, cluster, images
+from tests.cluster import binaries, cluster, images, packages
 from tests.cluster.command import CommandError
 from tests.cluster.daemon import DaemonError
 from tests.cluster.kubectl import KubectlError
@@ -22,6 +24,9 @@ _EXPECTED = (
     MachineError,
     TimeoutError,
 )
+_TOOLS = {tool.name: functools.partial(binaries.build, tool) for tool in binaries.ALL}
+_IMAGES = {image.__name__: image for image in (images.pause, images.busybox, images.operator, images.trainer)}
+_BUILDS: dict[str, Callable[[], Path]] = {**_TOOLS, **_IMAGES}
 
 
 def main() -> int:
@@ -32,9 +37,11 @@ def main() -> int:
     commands.add_parser("down", help="remove it and everything that it left on this machine")
     commands.add_parser("status", help="what runs and what does not")
     commands.add_parser("kubeconfig", help="print the path of its kubeconfig")
-    commands.add_parser("build", help="build the programs into the cache")
+    build = commands.add_parser("build", help="build programs and images into the cache")
+    every = ", ".join(_BUILDS)
+    build.add_argument("what", nargs="*", default=list(_BUILDS), help=f"some of {every}; all by default")
     load = commands.add_parser("load-image", help="import images into every node")
-    load.add_argument("image", nargs="+", help="a docker-archive, or one to build here: operator, trainer")
+    load.add_argument("image", nargs="+", help=f"a docker-archive, or one built here: {', '.join(_IMAGES)}")
     kubectl = commands.add_parser("kubectl", help="run the cluster's own kubectl")
     kubectl.add_argument("arguments", nargs=argparse.REMAINDER)
     given = parser.parse_args()
@@ -56,8 +63,7 @@ def _run(given: argparse.Namespace) -> int:
         case "kubeconfig":
             print(cluster.KUBECONFIG)
         case "build":
-            for tool in binaries.ALL:
-                print(binaries.build(tool))
+            return _build(given.what)
         case "load-image":
             cluster.connect().load_image(*map(_archive, given.image))
         case "kubectl":
@@ -67,9 +73,21 @@ def _run(given: argparse.Namespace) -> int:
     return 0
 
 
+def _build(names: list[str]) -> int:
+    if unknown := [name for name in names if name not in _BUILDS]:
+        print(
+            f"error: nothing here is called {', '.join(unknown)}; try {', '.join(_BUILDS)}", file=sys.stderr
+        )
+        return 1
+    if not _TOOLS.keys() >= set(names):
+        packages.install()
+    for name in names:
+        print(_BUILDS[name]())
+    return 0
+
+
 def _archive(image: str) -> Path:
-    build = {"operator": images.operator, "trainer": images.trainer}.get(image)
-    return build() if build else Path(image)
+    return _IMAGES[image]() if image in _IMAGES else Path(image)
 
 
 def _status() -> int:

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 from tests.cluster.command import run
@@ -58,7 +59,7 @@ def remove(former_forwarding: Path) -> None:
     """Remove what `create` and kube-proxy made, as far as it is there."""
     for name in bridges():
         run("ip", "link", "delete", name)
-    if HOST_ADDRESS in run("ip", "-4", "address", "show", "dev", "lo"):
+    if HOST_ADDRESS in _listed("ip", "-4", "address", "show", "dev", "lo"):
         run("ip", "address", "delete", f"{HOST_ADDRESS}/32", "dev", "lo")
     for family, table in tables():
         run("nft", "delete", "table", family, table)
@@ -68,14 +69,20 @@ def remove(former_forwarding: Path) -> None:
 
 def bridges() -> list[str]:
     """The nodes' bridges that exist."""
-    links = json.loads(run("ip", "-json", "link", "show", "type", "bridge") or "[]")
-    return [link["ifname"] for link in links if link.get("ifname", "").startswith(_BRIDGE_PREFIX)]
+    links = json.loads(_listed("ip", "-json", "link", "show", "type", "bridge") or "[]")
+    names = (link.get("ifname", "") for link in links)
+    return [name for name in names if name.startswith(_BRIDGE_PREFIX)]
 
 
 def tables() -> list[tuple[str, str]]:
     """(family, name) of our nftables table and of kube-proxy's."""
-    listed = (line.split()[1:3] for line in run("nft", "list", "tables").splitlines())
+    listed = (line.split()[1:3] for line in _listed("nft", "list", "tables").splitlines())
     return [(family, name) for family, name in listed if name in (TABLE, "kube-proxy")]
+
+
+def _listed(*argv: str) -> str:
+    """What a program lists; nothing where it is not installed, for then it has made nothing either."""
+    return run(*argv) if shutil.which(argv[0]) else ""
 
 
 def cni_config(node: int, addresses: Path) -> str:
