@@ -11,9 +11,10 @@ import pytest
 import yaml
 
 from detectron_operator.settings import Settings, parse
-from tests.chart.helm import (CHART, NAMESPACE, RELEASE, ROOT, HelmError, Manifest, Values, helm, of_kind, only, template)
+from tests.chart.helm import (
     CHART,
     NAMESPACE,
+    RELEASE,
     ROOT,
     HelmError,
     Manifest,
@@ -233,9 +234,8 @@ def test_values_that_are_refused(values: Values, words: str) -> None:
     ],
 )
 def test_what_is_said_after_installing(values: Values, words: list[str]) -> None:
-    said = helm(
-        "install", RELEASE, CHART, "--namespace", NAMESPACE, "--dry-run=client", "--hide-notes=false", values=values
-    )
+    flags = ["--namespace", NAMESPACE, "--dry-run=client"]
+    said = helm("install", RELEASE, CHART, *flags, values=values)
     notes = said[said.index("NOTES:") :]
     for word in words:
         assert word in notes
