@@ -16,6 +16,10 @@ MAX_JOB_NAME = 50
 _JOB_NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 
 
+CONTAINER = "trainer"
+"""The pods' one container."""
+
+
 def is_job_name(name: str) -> bool:
     """Whether pods, hostnames and a Service can be named after this job."""
     return len(name) <= MAX_JOB_NAME and _JOB_NAME.fullmatch(name) is not None

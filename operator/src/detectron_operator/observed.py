@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from detectron_operator import labels, names, shape
 from detectron_operator.shape import ShapeError
 
-CONTAINER = "trainer"
-
 _PATIENCE = frozenset({"ContainerCreating", "PodInitializing"})
 """Waiting reasons of a pod that is merely on its way."""
 
@@ -125,7 +123,7 @@ def _disruption(status: Mapping[str, object]) -> str | None:
 
 def _container_state(status: Mapping[str, object]) -> Mapping[str, object]:
     for container in _mappings(status, "containerStatuses"):
-        if container.get("name") == CONTAINER:
+        if container.get("name") == names.CONTAINER:
             return _mapping(container, "state")
     return {}
 

@@ -21,7 +21,6 @@ from detectron_operator.manifests.torchrun import (
     TERMINATION_LOG,
     environment,
 )
-from detectron_operator.observed import CONTAINER
 
 USER = 65532
 """The images' non-root user and group."""
@@ -84,7 +83,7 @@ def _spread(job: TrainingJob, attempt: int) -> dict[str, object]:
 def _container(job: TrainingJob, attempt: int, index: int, trainer_image: str) -> dict[str, object]:
     wired = environment(job, attempt, index)
     return {
-        "name": CONTAINER,
+        "name": names.CONTAINER,
         "image": job.spec.image or trainer_image,
         "imagePullPolicy": job.spec.image_pull_policy,
         "command": list(COMMAND),
