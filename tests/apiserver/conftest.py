@@ -1,8 +1,10 @@
 """One API server for all tests of the operator; each test has a namespace and an operator of its own."""
 
+import contextlib
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
@@ -13,17 +15,43 @@ from tests.apiserver.faulty_proxy import USER
 from tests.apiserver.operator_process import Operator
 from tests.apiserver.space import Space
 from tests.cluster.controlplane import ControlPlane
+from tests.cluster.kubectl import Kubectl
+from tests.cluster.waiting import wait_until
 
 CRD = Path(__file__).parents[2] / "crds" / "detectrontrainingjobs.yaml"
+
+
+# Controllers for nodes and pods are left out: they would take away the pods of a node that nobody runs.
+CONTROLLERS = (
+    "garbage-collector-controller",
+    "namespace-controller",
+    "resourcequota-controller",
+    "serviceaccount-controller",
+)
 
 
 @pytest.fixture(scope="session")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     """etcd, API server and controllers; nothing schedules or runs pods."""
-    with ControlPlane(tmp_path_factory.mktemp("plane"), scheduler=False, audit=True) as plane:
-        plane.kubectl("apply", "-f", str(CRD))
-        plane.kubectl("wait", "--for=condition=Established", "crd/detectrontrainingjobs.detectron.dev")
+    with ControlPlane(
+        tmp_path_factory.mktemp("plane"),
+        scheduler=False,
+        audit=True,
+        controller_flags=[f"--controllers={','.join(CONTROLLERS)}"],
+    ) as plane:
+        install_crd(plane)
         yield plane
+
+
+def install_crd(plane: ControlPlane) -> None:
+    """Install the custom resource and wait until it is served.
+
+    `kubectl wait` on a resource definition that is a moment old fails, because it has no conditions yet.
+    """
+    plane.kubectl("apply", "-f", str(CRD))
+    wait_until(
+        lambda: plane.reads("/apis/detectron.dev/v1alpha1"), 20, "the API server to serve our resource"
+    )
 
 
 @pytest.fixture(scope="session")
@@ -38,14 +66,38 @@ _numbers = itertools.count()
 @pytest.fixture
 def space(plane: ControlPlane) -> Space:
     """A fresh namespace."""
+    return fresh_space(plane)
+
+
+def fresh_space(plane: ControlPlane) -> Space:
+    """A namespace that nobody has used yet."""
     name = f"test-{next(_numbers)}"
     plane.kubectl("create", "namespace", name)
     api = Api(plane.kubeconfig, name)
-    return Space(api, FakeKubelet(api), AuditLog(plane.audit_log, USER, name))
+    kubectl = Kubectl(plane.kubeconfig, name)
+    return Space(api, kubectl, FakeKubelet(api), AuditLog(plane.audit_log, USER, name))
+
+
+class StartOperator(Protocol):
+    """Starts an operator for the test's namespace."""
+
+    def __call__(self, kubeconfig: Path | None = None, **settings: object) -> Operator: ...
 
 
 @pytest.fixture
-def operator(space: Space, operator_kubeconfig: Path, tmp_path: Path) -> Iterator[Operator]:
-    """An operator that serves only the test's namespace."""
-    with Operator(tmp_path, operator_kubeconfig, namespaces=space.api.namespace) as process:
-        yield process
+def start_operator(space: Space, operator_kubeconfig: Path, tmp_path: Path) -> Iterator[StartOperator]:
+    """Starts one operator, which serves only the test's namespace, with the settings that the test wants."""
+    with contextlib.ExitStack() as running:
+
+        def start(kubeconfig: Path | None = None, **settings: object) -> Operator:
+            chosen = {"namespaces": space.api.namespace} | settings
+            process = Operator(tmp_path, kubeconfig or operator_kubeconfig, **chosen)
+            return running.enter_context(process)
+
+        yield start
+
+
+@pytest.fixture
+def operator(start_operator: StartOperator) -> Operator:
+    """An operator with the tests' usual settings."""
+    return start_operator()

@@ -7,6 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 
 from tests.apiserver.api import Object
+from tests.cluster.waiting import wait_until
 
 
 def progress(iteration: int, of: int = 100, attempt: int = 0, **more: object) -> Object:
@@ -58,3 +59,8 @@ class FakeTrainer:
     ) -> None:
         self._server.shutdown()
         self._server.server_close()
+
+    def await_look(self) -> None:
+        """Wait until somebody has asked for the document as it is now."""
+        asked = self.asked
+        wait_until(lambda: self.asked > asked + 1, 20, "somebody to ask for the progress document")

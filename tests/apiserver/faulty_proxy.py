@@ -6,10 +6,11 @@ Clients speak plain HTTP to it; to the API server it is the user `operator`.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import ssl
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -57,7 +58,7 @@ class FaultyProxy:
         self.requests: list[Request] = []
         self.refuse: Callable[[Request], int | None] = lambda _: None
         self.after_write: Callable[[Request], None] = lambda _: None
-        self._watches: set[asyncio.Task[object]] = set()
+        self._watches: dict[asyncio.Task[object], web.StreamResponse] = {}
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="proxy", daemon=True)
         self.port = 0
@@ -78,12 +79,14 @@ class FaultyProxy:
         )
         return path
 
-    def cut_watches(self) -> int:
-        """Break every watch that is open; returns how many there were."""
+    def cut_watches(self, last_event: Mapping[str, object] | None = None) -> int:
+        """Break every watch that is open, after a last event in it; returns how many there were."""
 
         async def cut() -> int:
-            watches = set(self._watches)
-            for task in watches:
+            watches = dict(self._watches)
+            for task, stream in watches.items():
+                if last_event is not None:
+                    await stream.write(json.dumps(last_event).encode() + b"\n")
                 task.cancel()
             return len(watches)
 
@@ -117,6 +120,10 @@ class FaultyProxy:
     async def _stop(self) -> None:
         await self._runner.cleanup()
         await self._session.close()
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
 
     async def _handle(self, incoming: web.Request) -> web.StreamResponse:
         asked = Request(incoming.method, incoming.path, incoming.query_string)
@@ -129,7 +136,8 @@ class FaultyProxy:
             incoming.method,
             self._server + incoming.path_qs,
             headers=headers,
-            data=await incoming.read(),
+            data=await incoming.read() or None,
+            skip_auto_headers=["Content-Type"],
         ) as answer:
             kept = {name: value for name, value in answer.headers.items() if name not in _DROPPED}
             if asked.watches:
@@ -146,10 +154,12 @@ class FaultyProxy:
         await outgoing.prepare(incoming)
         task = asyncio.current_task()
         assert task is not None
-        self._watches.add(task)
+        self._watches[task] = outgoing
         try:
-            async for chunk in answer.content.iter_any():
-                await outgoing.write(chunk)
+            # An operator that was killed hears no more: that is what the proxy is for.
+            with contextlib.suppress(ConnectionResetError):
+                async for chunk in answer.content.iter_any():
+                    await outgoing.write(chunk)
         finally:
-            self._watches.discard(task)
+            del self._watches[task]
         return outgoing

@@ -1,14 +1,17 @@
 """The operator as a process of its own, with the settings that a test wants."""
 
-import signal
+import contextlib
+import os
 import socket
+import subprocess
 import sys
+import threading
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 
-from tests.cluster.daemon import Daemon
 from tests.cluster.waiting import wait_until
 
 
@@ -38,8 +41,10 @@ class Operator:
         }
         chosen |= settings
         flags = [f"--{name.replace('_', '-')}={value}" for name, value in chosen.items()]
-        command = (sys.executable, "-m", "detectron_operator", *flags)
-        self.daemon = Daemon("operator", command, directory, {"KUBECONFIG": str(kubeconfig)})
+        self._command = [sys.executable, "-m", "detectron_operator", *flags]
+        self._env = os.environ | {"KUBECONFIG": str(kubeconfig)}
+        self._log = directory / "operator.log"
+        self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> "Operator":
         self.start()
@@ -48,28 +53,67 @@ class Operator:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.daemon.kill()
+        self.kill()
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        """The process that was started last."""
+        assert self._process is not None, "the operator was never started"
+        return self._process
 
     @property
     def log(self) -> str:
         """All that it has logged."""
-        return self.daemon.log.read_text()
+        return self._log.read_text()
+
+    def launch(self) -> None:
+        """Start it; it dies with the test run, however that ends."""
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                ["setpriv", "--pdeathsig", "KILL", "--", *self._command],
+                stdout=log,
+                stderr=log,
+                env=self._env,
+            )
 
     def start(self) -> None:
         """Start it and wait until it says that it is well."""
-        self.daemon.start()
+        self.launch()
         wait_until(self._is_up, 30, "the operator to be up")
+
+    def kill(self) -> None:
+        """SIGKILL, and wait until it is gone; nothing happens if it was never started."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
 
     def terminate(self) -> int:
         """Tell it to stop, as a kubelet does; returns its exit code."""
-        self.daemon.signal(signal.SIGTERM)
-        return self.exit_code()
+        self.process.terminate()
+        return self.process.wait(timeout=40)
 
-    def exit_code(self) -> int:
-        """Wait until it has ended; returns its exit code."""
-        child = self.daemon._child
-        assert child is not None
-        return child.wait(timeout=40)
+    @contextlib.contextmanager
+    def kept_alive(self) -> Iterator[list[int]]:
+        """Start it again whenever it ends, as a kubelet does; yields the exit codes so far."""
+        codes: list[int] = []
+        over = threading.Event()
+
+        def keep() -> None:
+            while True:
+                code = self.process.wait()
+                if over.is_set():
+                    return
+                codes.append(code)
+                self.launch()
+
+        keeper = threading.Thread(target=keep, name="kubelet of the operator")
+        keeper.start()
+        try:
+            yield codes
+        finally:
+            over.set()
+            self.kill()
+            keeper.join()
 
     def health(self) -> tuple[int, str]:
         """Status and body of /healthz; status 0 if nobody answers."""
@@ -80,7 +124,8 @@ class Operator:
         return _get(self.metrics_port, "/metrics")[1]
 
     def _is_up(self) -> bool:
-        self.daemon.check()
+        if self.process.poll() is not None:
+            raise RuntimeError(f"the operator ended with {self.process.returncode}:\n{self.log[-4000:]}")
         return self.health()[0] == 200
 
 

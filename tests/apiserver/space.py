@@ -9,6 +9,7 @@ from tests.apiserver.api import Api, Object
 from tests.apiserver.audit import AuditLog
 from tests.apiserver.fake_kubelet import FakeKubelet
 from tests.apiserver.manifest_cases import GOOD
+from tests.cluster.kubectl import Kubectl
 from tests.cluster.waiting import wait_until
 
 T = TypeVar("T")
@@ -19,6 +20,7 @@ class Space:
     """A namespace with a fake kubelet."""
 
     api: Api
+    kubectl: Kubectl
     kubelet: FakeKubelet
     audit: AuditLog
 
@@ -63,9 +65,28 @@ class Space:
         """The names of all pods."""
         return [str(pod["metadata"]["name"]) for pod in self.api.list("pods")]
 
+    def children(self) -> list[str]:
+        """Kind and name of everything in the namespace that has an owner."""
+        return [
+            f"{kind}/{item['metadata']['name']}"
+            for kind in ("pods", "services", "configmaps")
+            for item in self.api.list(kind)
+            if item["metadata"].get("ownerReferences")
+        ]
+
+    def await_collection(self) -> None:
+        """Wait until the garbage collector has removed every child; it sees new kinds only each 30 s."""
+
+        def gone() -> bool:
+            self.kubelet.finish_deletions()
+            return not self.children()
+
+        self.wait(gone, "everything to be gone", timeout=90)
+
     def events(self) -> list[str]:
         """The reasons of the operator's events, in order."""
-        events = [event for event in self.api.list("events") if event["involvedObject"]["kind"] != "Pod"]
+        kind = GOOD["kind"]
+        events = [event for event in self.api.list("events") if event["involvedObject"]["kind"] == kind]
         events.sort(key=lambda event: int(event["metadata"]["resourceVersion"]))
         return [str(event["reason"]) for event in events]
 

@@ -3,11 +3,17 @@
 Pods are run by a fake kubelet: no container is started.
 """
 
+import copy
 import json
+import time
 from collections import Counter
 
 import pytest
 
+from tests.apiserver.conftest import StartOperator
+from tests.apiserver.fake_trainer import FakeTrainer, progress
+from tests.apiserver.manifest_cases import GOOD
+from tests.apiserver.operator_process import Operator
 from tests.apiserver.space import Space
 
 VERDICT = {"reason": "NonFiniteLoss", "message": "loss_cls is nan at iteration 7", "retryable": False}
@@ -72,3 +78,222 @@ class TestFirstReconcile:
         assert space.api.list("services") == []
         space.suspend(False)
         run_gang(space)
+
+    def test_what_cannot_be_honoured_fails_and_others_go_on(self, space: Space) -> None:
+        manifest = copy.deepcopy(GOOD)
+        manifest["metadata"] = {"name": "bad", "namespace": space.api.namespace}
+        manifest["spec"] |= {"numProcPerNode": 2, "resourcesPerNode": {"limits": {"nvidia.com/gpu": 4}}}
+        space.api.create("detectrontrainingjobs", manifest)
+        space.submit("good")
+        status = space.await_status("bad", phase="Failed")
+        (failed,) = [item for item in status["conditions"] if item["type"] == "Failed"]
+        assert failed["reason"] == "InvalidSpec"
+        assert "spec.numProcPerNode" in status["message"]
+        space.await_status("good", phase="Pending")
+        assert space.pods() == ["good-0-0", "good-0-1"]
+
+    def test_a_service_of_somebody_else_is_named_and_does_not_stop_others(self, space: Space) -> None:
+        port = {"port": 80}
+        space.api.create("services", {"metadata": {"name": "job"}, "spec": {"ports": [port]}})
+        space.submit()
+        space.submit("other")
+        space.await_status("other", phase="Pending")
+        status = space.wait(
+            lambda: space.status() if "Service job" in space.status().get("message", "") else None,
+            "the status to name the Service",
+        )
+        assert "belongs to something else" in status["message"]
+        (running,) = [item for item in status["conditions"] if item["type"] == "Running"]
+        assert running["reason"] == "NameConflict"
+        assert not [name for name in space.pods() if name.startswith("job")]
+        space.api.delete("services", "job")
+        space.await_pods(*GANG, "other-0-0", "other-0-1")
+
+    def test_a_quota_is_said_in_the_api_servers_words(self, space: Space) -> None:
+        quota = {"metadata": {"name": "few"}, "spec": {"hard": {"pods": "1"}}}
+        space.api.create("resourcequotas", quota)
+        space.wait(lambda: space.api.get("resourcequotas", "few").get("status"), "the quota to be in force")
+        space.submit()
+        status = space.wait(
+            lambda: space.status() if "quota" in space.status().get("message", "") else None,
+            "the status to name the quota",
+        )
+        assert "exceeded quota: few" in status["message"]
+        assert status["phase"] == "Pending"
+        space.api.merge("resourcequotas", "few", {"spec": {"hard": {"pods": "9"}}})
+        space.await_pods(*GANG)
+
+
+@pytest.mark.usefixtures("operator")
+class TestRunning:
+    def test_the_last_words_of_rank_0_are_the_final_status(self, space: Space) -> None:
+        space.submit()
+        run_gang(space)
+        space.kubelet.end("job-0-1", 0)
+        space.kubelet.end("job-0-0", 0, progress(100, phase="Finished", verdict=DONE))
+        status = space.await_status(phase="Succeeded")
+        assert status["iteration"] == 100
+        assert {"name": "total_loss", "value": "1.25"} in status["metrics"]
+        assert status["completionTime"]
+        assert space.pods() == list(GANG)
+
+    def test_a_verdict_that_forbids_another_try_fails_the_job(self, space: Space) -> None:
+        space.submit()
+        run_gang(space)
+        space.kubelet.end("job-0-0", 1, progress(7, verdict=VERDICT))
+        status = space.await_status(phase="Failed")
+        assert status["failure"]["reason"] == "NonFiniteLoss"
+        assert status["failure"]["pod"] == "job-0-0"
+        assert "loss_cls is nan" in status["failure"]["message"]
+        space.wait(lambda: space.kubelet.finish_deletions() == ["job-0-1"], "the other pod to be stopped")
+        space.await_pods("job-0-0")
+
+    def test_a_failure_starts_the_whole_gang_anew(self, space: Space) -> None:
+        space.submit(backoffLimit=1)
+        run_gang(space)
+        space.kubelet.end("job-0-1", 1)
+        space.await_status(phase="Restarting", attempt=1, restarts=1)
+        space.wait(lambda: space.kubelet.finish_deletions() == ["job-0-0"], "the survivor to be stopped")
+        run_gang(space, attempt=1)
+        space.kubelet.end("job-1-0", 1)
+        status = space.await_status(phase="Failed", restarts=1)
+        assert "backoffLimit" in status["message"]
+
+    def test_a_pod_that_somebody_deletes_is_no_failure_of_the_job(self, space: Space) -> None:
+        space.submit(backoffLimit=0)
+        run_gang(space)
+        space.api.delete("pods", "job-0-1", gracePeriodSeconds=0)
+        status = space.await_status(attempt=1)
+        assert status["restarts"] == 0
+        space.wait(lambda: space.kubelet.finish_deletions() == ["job-0-0"], "the survivor to be stopped")
+        run_gang(space, attempt=1)
+
+    def test_suspend_stops_the_pods_and_resume_starts_the_next_attempt(self, space: Space) -> None:
+        space.submit()
+        run_gang(space)
+        space.suspend(True)
+        space.wait(
+            lambda: [pod for pod in space.api.list("pods") if "deletionTimestamp" in pod["metadata"]][1:],
+            "both pods to be told to stop",
+        )
+        grace = {pod["metadata"]["deletionGracePeriodSeconds"] for pod in space.api.list("pods")}
+        assert grace == {120}
+        assert space.kubelet.finish_deletions() == list(GANG)
+        space.await_status(phase="Suspended")
+        assert space.pods() == []
+        space.suspend(False)
+        run_gang(space, attempt=1)
+        assert space.status()["restarts"] == 0
+
+    def test_deleting_the_job_leaves_nothing_behind(self, space: Space) -> None:
+        space.submit()
+        run_gang(space)
+        space.api.delete("detectrontrainingjobs", "job")
+        space.await_collection()
+        space.submit()
+        run_gang(space)
+
+
+class TestProgress:
+    """Rank 0's progress document, polled while the gang runs."""
+
+    def test_it_shows_in_the_status(self, space: Space, start_operator: StartOperator) -> None:
+        with FakeTrainer() as trainer:
+            start_operator(progress_port=trainer.port)
+            trainer.document = progress(45)
+            space.submit()
+            space.await_pods(*GANG)
+            for pod in GANG:
+                space.kubelet.run(pod, ip="127.0.0.1")
+            status = space.await_status(phase="Running", iteration=45, progress="45%")
+            assert status["estimatedRemainingSeconds"] == 55
+            assert {"name": "lr", "value": "0.01"} in status["metrics"]
+            trainer.document = progress(46)
+            space.await_status(iteration=46)
+
+    def test_nonsense_changes_nothing(self, space: Space, start_operator: StartOperator) -> None:
+        with FakeTrainer() as trainer:
+            operator = start_operator(progress_port=trainer.port)
+            trainer.document = b'{"version": 1, "iteration": "many"}'
+            space.submit()
+            space.await_pods(*GANG)
+            for pod in GANG:
+                space.kubelet.run(pod, ip="127.0.0.1")
+            before = space.await_status(phase="Running")
+            for document in (b"\xff\xfe", b"[" * 60_000, b"x" * 200_000):
+                trainer.document = document
+                trainer.await_look()
+            assert space.status() == before
+            assert 'progress_polls_total{result="malformed"}' in operator.metrics()
+
+    def test_updates_are_no_more_frequent_than_set(self, space: Space, start_operator: StartOperator) -> None:
+        with FakeTrainer() as trainer:
+            start_operator(progress_port=trainer.port, poll_period=0.05, progress_period=2)
+            space.submit()
+            space.await_pods(*GANG)
+            for pod in GANG:
+                space.kubelet.run(pod, ip="127.0.0.1")
+            space.await_status(phase="Running")
+            before = len(space.audit.writes())
+            began = time.monotonic()
+            for iteration in range(1, 61):
+                trainer.document = progress(iteration)
+                trainer.await_look()
+            space.await_status(iteration=60)
+            periods = (time.monotonic() - began) / 2
+            assert len(space.audit.writes()) - before <= periods + 1
+
+
+class TestSteadyState:
+    def test_resyncs_of_settled_jobs_write_nothing(self, space: Space, start_operator: StartOperator) -> None:
+        operator = start_operator(resync_period=0.5)
+        for name in ("running", "ended", "paused"):
+            space.submit(name, nodes=1, suspend=name == "paused")
+        space.await_status("paused", phase="Suspended")
+        space.await_pods("running-0-0", "ended-0-0")
+        for pod in space.pods():
+            space.kubelet.run(pod)
+        space.await_status("running", phase="Running")
+        space.kubelet.end("ended-0-0", 0, progress(100, verdict=DONE))
+        space.await_status("ended", phase="Succeeded")
+        space.wait(lambda: len(space.events()) == 3, "the last event")
+        before = space.audit.writes()
+        resynced = resyncs(operator)
+        space.wait(lambda: resyncs(operator) >= resynced + 3, "three resyncs")
+        assert space.audit.writes() == before
+
+    @pytest.mark.usefixtures("operator")
+    def test_applying_an_unchanged_job_writes_nothing(self, space: Space) -> None:
+        manifest = copy.deepcopy(GOOD)
+        manifest["metadata"] = {"name": "job", "namespace": space.api.namespace}
+        space.kubectl.apply(manifest)
+        space.await_status(phase="Pending")
+        space.wait(lambda: space.events() == ["Created"], "one event")
+        before, version = space.audit.writes(), space.job()["metadata"]["resourceVersion"]
+        space.kubectl.apply(manifest)
+        assert space.job()["metadata"]["resourceVersion"] == version
+        # A job submitted now is served after whatever the apply may have caused.
+        space.submit("marker", nodes=1)
+        space.await_status("marker", phase="Pending")
+        others = [write for write in space.audit.writes() if not write.name.startswith("marker")]
+        assert others[: len(before)] == before
+        assert space.job()["metadata"]["resourceVersion"] == version
+
+    @pytest.mark.usefixtures("operator")
+    def test_of_the_job_only_the_status_is_written(self, space: Space) -> None:
+        space.submit()
+        run_gang(space)
+        space.kubelet.end("job-0-0", 0, progress(100, verdict=DONE))
+        space.await_status(phase="Succeeded")
+        own = {str(write) for write in space.audit.writes() if "detectrontrainingjobs" in write.resource}
+        assert own == {"patch detectrontrainingjobs/status"}
+        meta = space.job()["metadata"]
+        assert "finalizers" not in meta
+        assert "annotations" not in meta
+
+
+def resyncs(operator: Operator) -> int:
+    """How many complete lists of jobs the operator has made."""
+    line = 'api_requests_total{code="200",resource="detectrontrainingjobs",verb="list"}'
+    (count,) = [row.split()[-1] for row in operator.metrics().splitlines() if line in row]
+    return int(float(count))

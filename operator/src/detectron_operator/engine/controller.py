@@ -14,6 +14,7 @@ from detectron_operator.engine.cache import Cache, Entry, job_entry, pod_entry
 from detectron_operator.engine.merge import merge_patch
 from detectron_operator.engine.poller import Poller
 from detectron_operator.engine.queue import WorkQueue
+from detectron_operator.engine.reports import Reports
 from detectron_operator.kube.client import Client
 from detectron_operator.kube.errors import ConflictError, KubeError, NotFoundError, RefusedError
 from detectron_operator.kube.objects import (
@@ -28,8 +29,6 @@ from detectron_operator.kube.objects import (
 )
 from detectron_operator.metrics import Metrics
 from detectron_operator.plan import CreateChild, Defaults, DeletePod, Event, Plan, Refusal, plan, plan_invalid
-from detectron_operator.progress import Progress, ProgressError
-from detectron_operator.progress import parse as parse_progress
 
 _RESOURCES = {"Pod": PODS, "Service": SERVICES, "ConfigMap": CONFIGMAPS}
 _TERMINAL = ("Succeeded", "Failed")
@@ -49,7 +48,7 @@ class Controller:
     """Executes plans.
 
     Args:
-        client, cache, queue, poller: the rest of the engine.
+        client, cache, queue, poller, reports: the rest of the engine.
         defaults: what the settings say about every job.
         now: the time, with its zone.
         instance: the operator's pod or host name, for events.
@@ -61,6 +60,7 @@ class Controller:
         cache: Cache,
         queue: WorkQueue,
         poller: Poller,
+        reports: Reports,
         defaults: Defaults,
         metrics: Metrics,
         now: Callable[[], datetime],
@@ -70,11 +70,11 @@ class Controller:
         self._cache = cache
         self._queue = queue
         self._poller = poller
+        self._reports = reports
         self._defaults = defaults
         self._metrics = metrics
         self._now = now
         self._instance = instance
-        self._progress: dict[Key, Progress] = {}
 
     async def reconcile(self, key: Key) -> None:
         """Bring a job one step on.
@@ -103,22 +103,6 @@ class Controller:
         if step.requeue_after is not None:
             self._queue.add_after(key, step.requeue_after)
 
-    def take_progress(self, key: Key, content: bytes | None) -> None:
-        """Note what a job's first pod said of its progress; None: it could not be reached."""
-        if content is None:
-            self._metrics.polls.labels("unreachable").inc()
-            return
-        try:
-            progress = parse_progress(content)
-        except ProgressError as error:
-            self._metrics.polls.labels("malformed").inc()
-            logger.debug("no progress document from %s: %s", key, error)
-            return
-        self._metrics.polls.labels("read").inc()
-        if self._progress.get(key) != progress:
-            self._progress[key] = progress
-            self._queue.add(key)
-
     def _plan(self, entry: Entry[Object], refusal: Refusal | None = None) -> Plan:
         now = self._now()
         try:
@@ -126,7 +110,7 @@ class Controller:
         except SpecError as error:
             return plan_invalid(entry.value, error, now)
         pods = self._cache.pods_of(entry.job, job.uid)
-        return plan(job, pods, self._progress.get(entry.job), now, self._defaults, refusal)
+        return plan(job, pods, self._reports.get(entry.job), now, self._defaults, refusal)
 
     async def _execute(self, entry: Entry[Object], step: Plan) -> None:
         for children in _in_order(step.create):
@@ -213,7 +197,7 @@ class Controller:
     def _follow(self, key: Key, host: str | None) -> None:
         self._poller.follow(key, host)
         if host is None:
-            self._progress.pop(key, None)
+            self._reports.forget(key)
 
 
 def status_of(raw: Object) -> Mapping[str, object]:

@@ -12,6 +12,7 @@ from detectron_operator.engine.cache import Cache, job_entry, pod_entry
 from detectron_operator.engine.controller import ChildRefusedError, Controller, status_of
 from detectron_operator.engine.poller import Poller
 from detectron_operator.engine.queue import WorkQueue
+from detectron_operator.engine.reports import Reports
 from detectron_operator.engine.resync import Resync
 from detectron_operator.kube.client import Client
 from detectron_operator.kube.errors import ConflictError, KubeError, TooManyRequestsError
@@ -48,14 +49,17 @@ class Engine:
         self._metrics = metrics
         self._on_failure = on_failure
         self._cache = Cache()
-        self._queue = WorkQueue(asyncio.get_running_loop().time)
-        self._poller = Poller(settings.poll_period, settings.progress_port, self._take_progress)
+        clock = asyncio.get_running_loop().time
+        self._queue = WorkQueue(clock)
+        reports = Reports(settings.progress_period, clock, self._queue.add, metrics)
+        self._poller = Poller(settings.poll_period, settings.progress_port, reports.take)
         defaults = Defaults(settings.trainer_image, settings.progress_period)
         self._controller = Controller(
             client,
             self._cache,
             self._queue,
             self._poller,
+            reports,
             defaults,
             metrics,
             lambda: datetime.now(UTC),
@@ -134,9 +138,6 @@ class Engine:
             found.append(f"a job has been waiting for {self._queue.oldest_age:.0f} s")
         found += [f"{task.get_name()} has ended" for task in self._tasks if task.done()]
         return found
-
-    def _take_progress(self, key: Key, content: bytes | None) -> None:
-        self._controller.take_progress(key, content)
 
     def _spawn(self, name: str, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work, name=name)

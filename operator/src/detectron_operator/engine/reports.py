@@ -1,0 +1,66 @@
+"""What running jobs last said of their progress."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from detectron_operator.kube.objects import Key
+from detectron_operator.metrics import Metrics
+from detectron_operator.progress import Progress, ProgressError, parse
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A progress document and when it was taken."""
+
+    progress: Progress
+    taken: float
+
+
+class Reports:
+    """The newest document of each job, renewed at most once in a period whatever the trainers' clocks say.
+
+    Args:
+        period: seconds.
+        clock: monotonic seconds.
+        news: told each job that said something new.
+    """
+
+    def __init__(
+        self, period: float, clock: Callable[[], float], news: Callable[[Key], None], metrics: Metrics
+    ) -> None:
+        self._period = period
+        self._clock = clock
+        self._news = news
+        self._metrics = metrics
+        self._newest: dict[Key, Report] = {}
+
+    def get(self, job: Key) -> Progress | None:
+        """What the job said last; None if nothing."""
+        report = self._newest.get(job)
+        return None if report is None else report.progress
+
+    def forget(self, job: Key) -> None:
+        """Drop what the job said."""
+        self._newest.pop(job, None)
+
+    def take(self, job: Key, content: bytes | None) -> None:
+        """Take in what a job's first pod answered; None if it did not."""
+        if content is None:
+            self._metrics.polls.labels("unreachable").inc()
+            return
+        try:
+            progress = parse(content)
+        except ProgressError as error:
+            self._metrics.polls.labels("malformed").inc()
+            logger.debug("no progress document from %s: %s", job, error)
+            return
+        self._metrics.polls.labels("read").inc()
+        known, now = self._newest.get(job), self._clock()
+        if known is None or (progress != known.progress and now >= known.taken + self._period):
+            self._newest[job] = Report(progress, now)
+            self._news(job)

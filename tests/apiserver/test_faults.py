@@ -1,0 +1,276 @@
+"""What goes wrong around the operator: it is killed, watches break, the API server goes away.
+
+Pods are run by a fake kubelet: no container is started.
+"""
+
+import shutil
+import subprocess
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import pytest
+
+from tests.apiserver.conftest import StartOperator, fresh_space
+from tests.apiserver.fake_trainer import progress
+from tests.apiserver.faulty_proxy import FaultyProxy, Request
+from tests.apiserver.operator_process import Operator
+from tests.apiserver.space import Space
+from tests.cluster.controlplane import ControlPlane
+
+DONE = {"reason": "Completed", "message": "trained 100 iterations", "retryable": False}
+GANG = ("job-0-0", "job-0-1")
+SECOND_GANG = ("job-1-0", "job-1-1")
+
+
+@pytest.fixture
+def proxy(plane: ControlPlane) -> Iterator[FaultyProxy]:
+    """Stands between the operator and the API server."""
+    with FaultyProxy(plane) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def proxied(proxy: FaultyProxy, start_operator: StartOperator, tmp_path: Path) -> Operator:
+    """An operator that reaches the API server through the proxy only."""
+    return start_operator(proxy.kubeconfig(tmp_path / "kubeconfig"))
+
+
+class TestKilled:
+    """SIGKILL after every write of a job's life in turn, before the operator hears that it was done.
+
+    To die after one write or before the next is the same to an operator that remembers nothing.
+    """
+
+    def test_at_any_write_changes_nothing_in_the_outcome(self, plane: ControlPlane, tmp_path: Path) -> None:
+        with FaultyProxy(plane) as proxy:
+            kubeconfig = proxy.kubeconfig(tmp_path / "kubeconfig")
+            undisturbed = fresh_space(plane)
+            with Operator(tmp_path, kubeconfig, namespaces=undisturbed.api.namespace):
+                live(undisturbed)
+                undisturbed.wait(lambda: len(undisturbed.events()) == 2, "the last event")
+            expected, events = outcome(undisturbed), Counter(undisturbed.events())
+            writes = len(undisturbed.audit.writes())
+            for number in range(1, writes + 1):
+                space = fresh_space(plane)
+                operator = Operator(tmp_path, kubeconfig, namespaces=space.api.namespace)
+                victim = kill_after_write(number, proxy, operator)
+                with operator, operator.kept_alive():
+                    live(space)
+                assert outcome(space) == expected, f"killed after write {number}: {victim}"
+                assert Counter(space.events()) <= events, f"killed after write {number}: {victim}"
+                assert victim, f"there was no write {number}"
+
+    def test_while_nobody_looks_the_gang_ends_and_is_found(self, space: Space, operator: Operator) -> None:
+        space.submit()
+        run(space, GANG)
+        operator.kill()
+        space.kubelet.end("job-0-1", 0)
+        space.kubelet.end("job-0-0", 0, progress(100, verdict=DONE))
+        operator.start()
+        assert space.await_status(phase="Succeeded")["iteration"] == 100
+
+    def test_while_nobody_looks_the_job_is_replaced_and_the_new_one_runs(
+        self, space: Space, operator: Operator
+    ) -> None:
+        space.submit()
+        run(space, GANG)
+        operator.kill()
+        space.api.delete("detectrontrainingjobs", "job")
+        space.await_collection()
+        space.submit(nodes=1)
+        operator.start()
+        run(space, GANG[:1])
+
+
+class TestWatches:
+    def test_that_break_are_taken_up_again(self, space: Space, proxy: FaultyProxy, proxied: Operator) -> None:
+        space.wait(lambda: watches(proxy) == 2, "both watches")
+        assert proxy.cut_watches() == 2
+        space.submit()
+        run(space, GANG)
+        assert proxied.process.poll() is None
+
+    def test_that_are_too_old_begin_anew_and_what_they_missed_is_found(
+        self, space: Space, proxy: FaultyProxy, start_operator: StartOperator, tmp_path: Path
+    ) -> None:
+        operator = start_operator(proxy.kubeconfig(tmp_path / "kubeconfig"), resync_period=1)
+        space.submit()
+        space.submit("other")
+        space.await_pods(*GANG, "other-0-0", "other-0-1")
+        for pod in space.pods():
+            space.kubelet.run(pod)
+        space.await_status(phase="Running")
+        space.await_status("other", phase="Running")
+        proxy.refuse = lambda request: 503 if request.watches else None
+        gone = {"kind": "Status", "code": 410, "message": "too old resource version"}
+        assert proxy.cut_watches({"type": "ERROR", "object": gone}) == 2
+        space.api.delete("pods", "job-0-1", gracePeriodSeconds=0)
+        space.api.delete("detectrontrainingjobs", "other")
+        space.await_status(attempt=1)
+        proxy.refuse = lambda _: None
+        space.wait(lambda: 'cache_objects{resource="detectrontrainingjobs"} 1.0' in operator.metrics(), "one")
+
+    def test_that_fail_in_the_middle_end_the_process_and_the_next_one_goes_on(
+        self, space: Space, proxy: FaultyProxy, proxied: Operator
+    ) -> None:
+        space.wait(lambda: watches(proxy) == 2, "both watches")
+        with proxied.kept_alive() as codes:
+            failed = {"kind": "Status", "code": 500, "message": "etcd has no leader"}
+            assert proxy.cut_watches({"type": "ERROR", "object": failed}) == 2
+            space.submit()
+            run(space, GANG)
+        assert codes[0] == 1
+
+    def test_are_filtered_by_the_api_server(
+        self, space: Space, proxy: FaultyProxy, proxied: Operator
+    ) -> None:
+        space.wait(lambda: watches(proxy) == 2, "both watches")
+        asked = [request for request in proxy.requests if request.path.endswith("/pods")]
+        assert {request.watches for request in asked} == {False, True}
+        ours = "labelSelector=app.kubernetes.io/managed-by=detectron-operator"
+        assert all(ours in unquote(request.query) for request in asked)
+
+
+class TestApiServer:
+    def test_away_for_a_while_is_waited_for(
+        self, plane: ControlPlane, space: Space, operator: Operator
+    ) -> None:
+        space.submit()
+        run(space, GANG)
+        with operator.kept_alive():
+            plane.apiserver.kill()
+            plane.start()
+            space.kubelet.end("job-0-1", 0)
+            space.kubelet.end("job-0-0", 0, progress(100, verdict=DONE))
+            space.await_status(phase="Succeeded", timeout=60)
+
+    def test_away_for_long_shows_in_healthz(
+        self, space: Space, proxy: FaultyProxy, start_operator: StartOperator, tmp_path: Path
+    ) -> None:
+        operator = start_operator(proxy.kubeconfig(tmp_path / "kubeconfig"), resync_period=0.5)
+        assert operator.health() == (200, '{"ailments": []}')
+        proxy.refuse = lambda _: 503
+        space.wait(lambda: operator.health()[0] == 500, "the probe to fail", timeout=40)
+        assert "the last complete list from the API server" in operator.log
+        proxy.refuse = lambda _: None
+        space.wait(lambda: operator.health()[0] == 200, "the probe to succeed", timeout=40)
+
+    def test_that_asks_to_slow_down_is_heard(
+        self, space: Space, proxy: FaultyProxy, proxied: Operator
+    ) -> None:
+        refused: list[Request] = []
+
+        def refuse(request: Request) -> int | None:
+            if request.writes and len(refused) < 5:
+                refused.append(request)
+                return 429
+            return None
+
+        proxy.refuse = refuse
+        space.submit()
+        run(space, GANG)
+        assert len(refused) == 5
+        assert space.pods() == list(GANG)
+
+    def test_without_the_custom_resource_is_refused_with_words(
+        self, plane: ControlPlane, space: Space, proxy: FaultyProxy, tmp_path: Path
+    ) -> None:
+        proxy.refuse = lambda request: 404 if request.path == "/apis/detectron.dev/v1alpha1" else None
+        operator = Operator(tmp_path, proxy.kubeconfig(tmp_path / "kubeconfig"))
+        operator.launch()
+        assert operator.process.wait(timeout=30) == 1
+        assert "the API server does not know detectrontrainingjobs.detectron.dev: install" in operator.log
+
+
+class TestProcess:
+    def test_stops_at_once_when_told_to(self, space: Space, operator: Operator) -> None:
+        space.submit()
+        space.await_status(phase="Pending")
+        assert operator.terminate() == 0
+
+    def test_finishes_what_is_under_way(self, space: Space, proxy: FaultyProxy, proxied: Operator) -> None:
+        began = threading.Event()
+
+        def hold(request: Request) -> None:
+            if request.path.endswith("/services"):
+                began.set()
+                proxied.process.terminate()
+
+        proxy.after_write = hold
+        space.submit()
+        assert began.wait(20)
+        assert proxied.process.wait(timeout=40) == 0
+        assert space.pods() == list(GANG)
+        assert space.status()["phase"] == "Pending"
+        assert space.events() == ["Created"]
+
+    def test_metrics_please_promtool(self, space: Space, operator: Operator) -> None:
+        space.submit()
+        space.await_status(phase="Pending")
+        text = operator.metrics()
+        assert 'detectron_operator_jobs{phase="Pending"} 1.0' in text
+        promtool = shutil.which("promtool")
+        assert promtool is not None, "promtool is missing: apt-get install prometheus"
+        checked = subprocess.run(
+            [promtool, "check", "metrics"], input=text, capture_output=True, text=True, check=False
+        )
+        assert (checked.returncode, checked.stdout + checked.stderr) == (0, "")
+
+
+def run(space: Space, pods: tuple[str, ...]) -> None:
+    """Have the fake kubelet run these pods, once they exist, and wait until the job says so."""
+    space.await_pods(*pods)
+    for pod in pods:
+        space.kubelet.run(pod)
+    space.await_status(phase="Running")
+
+
+def live(space: Space) -> None:
+    """A job's life: it runs, its second pod fails, it restarts, runs and completes."""
+    space.submit()
+    run(space, GANG)
+    space.kubelet.end("job-0-1", 1)
+    space.wait(lambda: space.kubelet.finish_deletions() == ["job-0-0"], "the survivor to be stopped")
+    space.await_pods("job-0-1", *SECOND_GANG)
+    for pod in SECOND_GANG:
+        space.kubelet.run(pod)
+    space.await_status(phase="Running", attempt=1)
+    space.kubelet.end("job-1-1", 0)
+    space.kubelet.end("job-1-0", 0, progress(100, attempt=1, phase="Finished", verdict=DONE))
+    space.await_status(phase="Succeeded")
+
+
+def outcome(space: Space) -> dict[str, Any]:
+    """All that must be the same whatever happened to the operator: everything but times."""
+    times = ("lastUpdatedTime", "startTime", "completionTime", "lastTransitionTime")
+
+    def timeless(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: timeless(item) for name, item in value.items() if name not in times}
+        return [timeless(item) for item in value] if isinstance(value, list) else value
+
+    return {"children": space.children(), "status": timeless(space.status())}
+
+
+def kill_after_write(number: int, proxy: FaultyProxy, operator: Operator) -> list[Request]:
+    """Have the operator killed after that many writes; the list then holds the last one."""
+    seen: list[Request] = []
+    victim: list[Request] = []
+
+    def after_write(request: Request) -> None:
+        seen.append(request)
+        if len(seen) == number:
+            victim.append(request)
+            operator.kill()
+
+    proxy.after_write = after_write
+    return victim
+
+
+def watches(proxy: FaultyProxy) -> int:
+    """How many watches the operator has opened."""
+    return sum(request.watches for request in proxy.requests)
