@@ -85,6 +85,7 @@ def raw_pod(
         "name": f"{name}-{attempt}-{index}",
         "namespace": "team",
         "uid": f"{uid}-{attempt}-{index}",
+        "creationTimestamp": "2026-03-01T12:00:00Z",
         "labels": {
             "app.kubernetes.io/managed-by": "detectron-operator",
             "detectron.dev/job": name,

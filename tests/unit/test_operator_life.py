@@ -60,6 +60,7 @@ class Instance:
     deleting: bool = False
     words: str | None = None
     disrupted: bool = False
+    rejected: bool = False
 
     @property
     def alive(self) -> bool:
@@ -77,8 +78,11 @@ class Instance:
             self.index,
             self.phase,
             deleting=self.deleting,
-            terminated=None if self.alive else {k: v for k, v in ended.items() if v is not None},
+            terminated=None
+            if self.alive or self.rejected
+            else {k: v for k, v in ended.items() if v is not None},
             conditions=[target],
+            reason="OutOfcpu" if self.rejected else "",
         )
         raw["metadata"]["uid"] = f"pod-{self.uid}"
         pod = observe_pod(raw)
@@ -190,6 +194,12 @@ class Life(RuleBasedStateMachine):
         pod = self.pods[name]
         words = json.dumps(document(pod.attempt, 1000, phase="Finished"))
         self.pods[name] = replace(pod, phase="Succeeded", words=words)
+
+    @rule(data=st.data())
+    def node_rejects(self, data: st.DataObject) -> None:
+        name = self._draw(data, alive=True)
+        assume(self.pods[name].phase == "Pending")
+        self.pods[name] = replace(self.pods[name], phase="Failed", rejected=True)
 
     @rule(data=st.data())
     def node_is_lost(self, data: st.DataObject) -> None:

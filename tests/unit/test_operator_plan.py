@@ -161,6 +161,12 @@ class TestStart:
         assert life.status["message"] == "Waiting for pod train-0-1: Unschedulable: 0/2 nodes"
         assert life.condition("Running")["reason"] == "Unschedulable"
 
+    def test_a_pod_that_has_ended_well_is_not_waited_for(self) -> None:
+        life = Life()
+        life.step()
+        life.step([pod(0, 0, "Pending"), succeeded(1)])
+        assert life.status["message"] == "Waiting for 2 pods to run"
+
     def test_pods_of_an_earlier_object_of_the_same_name_are_not_its_own(self) -> None:
         assert children(Life().look([pod(4, 0, uid="uid-0")])) == GANG_0
 
@@ -387,6 +393,37 @@ class TestFailure:
         life.step(pods)
         kind = "Failed" if life.status["phase"] == "Failed" else "Restarting"
         assert life.condition(kind)["reason"] == reason
+
+    def test_out_of_memory_is_more_telling_than_the_exit_of_the_process(self) -> None:
+        life = running()
+        words = json.dumps(document(verdict=verdict("ProcessFailed", retryable=True, message="signal 9")))
+        ended = {"exitCode": 137, "reason": "OOMKilled", "message": words}
+        life.step([pod(0, 0, "Failed", terminated=ended), pod(0, 1)])
+        assert life.condition("Restarting")["reason"] == "OOMKilled"
+
+    def test_a_pod_that_its_node_rejects_is_tried_again_after_a_pause(self) -> None:
+        life = Life(runPolicy=suspended(False, backoff_limit=0))
+        life.step()
+        pods = [pod(0, 0), pod(0, 1, "Failed", reason="OutOfcpu", message="Node didn't have enough resource")]
+        life.step(pods)
+        assert (life.status["attempt"], life.status["restarts"]) == (1, 0)
+        assert life.condition("Restarting")["reason"] == "PodRejected"
+        assert "OutOfcpu: Node didn't have enough resource" in life.condition("Restarting")["message"]
+        life.now = after(4)
+        assert life.step(pods).delete == (DeletePod("train-0-0", "uid-1-0-0", None),)
+        paused = life.step(pods[1:])
+        assert (paused.create, paused.requeue_after) == ((), 6.0)
+        assert life.look(pods[1:]).status is None
+        life.now = after(10)
+        assert children(life.step(pods[1:])) == GANG_1
+
+    def test_a_clock_that_is_behind_pauses_nothing(self) -> None:
+        life = Life()
+        life.step()
+        rejected = [pod(0, 0, "Failed", reason="OutOfcpu"), pod(0, 1, "Failed", reason="OutOfcpu")]
+        life.step(rejected)
+        life.now = after(-3600)
+        assert children(life.step(rejected)) == GANG_1
 
     def test_a_verdict_that_comes_in_late_still_counts(self) -> None:
         life = running()

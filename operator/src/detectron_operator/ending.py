@@ -88,12 +88,17 @@ def _how_telling(ending: Ending) -> tuple[bool, bool, bool, int]:
 def _of_pod(pod: Pod) -> Ending:
     document = last_words(pod)
     verdict = document.verdict if document else None
-    if verdict is not None and verdict.reason != reasons.COMPLETED:
+    killed = pod.reason == "OOMKilled" and verdict is not None and verdict.reason == reasons.PROCESS_FAILED
+    if verdict is not None and verdict.reason != reasons.COMPLETED and not killed:
         return _judged(pod, verdict)
     if pod.disruption:
         return _disrupted(pod, f"{pod.disruption}: {pod.message or 'taken away'}", reasons.POD_DISRUPTED)
     if pod.deleting:
         return _disrupted(pod, f"deleted while it ran on {pod.node or 'no node'}", reasons.POD_DELETED)
+    if pod.exit_code is None and pod.reason != "Evicted":
+        return _disrupted(
+            pod, f"{pod.reason}: {pod.message or 'not taken by its node'}", reasons.POD_REJECTED
+        )
     stated = pod.reason if pod.reason not in (None, "Error", "Completed") else None
     return Ending(
         reason=stated or reasons.PROCESS_FAILED,

@@ -77,8 +77,8 @@ class Gang:
 
     def waiting(self) -> Words:
         """What the gang waits for, in the scheduler's or kubelet's own words where a pod is stuck."""
-        stuck = (pod for _, pod in sorted(self.current.items()) if pod.phase != "Running" and pod.reason)
-        first = next(stuck, None)
+        alive = (pod for _, pod in sorted(self.current.items()) if pod.alive)
+        first = next((pod for pod in alive if pod.phase != "Running" and pod.reason), None)
         if first is None or first.reason is None:
             return Words(reason=reasons.WAITING_FOR_PODS, message=f"Waiting for {self.in_words} to run")
         said = f"{first.reason}: {first.message}" if first.message else first.reason

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 from detectron_operator import labels, names, shape
 from detectron_operator.shape import ShapeError
@@ -27,6 +28,7 @@ class Pod:
     namespace: str
     name: str
     uid: str
+    created: datetime
     job: str
     job_uid: str
     attempt: int
@@ -65,6 +67,7 @@ def observe_pod(raw: Mapping[str, object]) -> Pod | None:
             namespace=_text(metadata, "namespace") or "",
             name=_text(metadata, "name") or "",
             uid=_text(metadata, "uid") or "",
+            created=shape.time(metadata.get("creationTimestamp"), "metadata.creationTimestamp"),
             job=_text(owner, "name") or "",
             job_uid=_text(owner, "uid") or "",
             attempt=_label_number(tags, labels.ATTEMPT),

@@ -7,7 +7,7 @@ these: the next plan, made from what is then observed, goes on from there.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -23,6 +23,9 @@ from detectron_operator.observed import Pod
 from detectron_operator.progress import Progress
 from detectron_operator.situation import Situation
 from detectron_operator.status import Words
+from detectron_operator.steps import CreateChild, Defaults, DeletePod, Event, Plan, Refusal
+
+__all__ = ["CreateChild", "Defaults", "DeletePod", "Event", "Plan", "Refusal", "plan", "plan_invalid"]
 
 FAILURE_GRACE_SECONDS = 10
 """What survivors of a failed gang get: they cannot save a checkpoint together any more."""
@@ -30,68 +33,8 @@ FAILURE_GRACE_SECONDS = 10
 LINGER = timedelta(seconds=5)
 """How long after node 0 succeeded its peers may end by themselves, so that their logs stay."""
 
-
-@dataclass(frozen=True)
-class CreateChild:
-    """A child to create; an answer of 409 is fine where the job's uid controls what is there."""
-
-    kind: Literal["Pod", "Service", "ConfigMap"]
-    name: str
-    manifest: Mapping[str, object]
-
-
-@dataclass(frozen=True)
-class DeletePod:
-    """A pod to delete, with its uid as precondition; None leaves it its own grace period."""
-
-    name: str
-    uid: str
-    grace_seconds: int | None
-
-
-@dataclass(frozen=True)
-class Event:
-    """An event to post about the job."""
-
-    reason: str
-    message: str
-    type: Literal["Normal", "Warning"]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """The next step; an empty one means that all is as it should be.
-
-    `status` is the complete desired status, None where it stands already. `requeue_after` is in seconds.
-    `poll` is the address, ready for a URL, of the pod whose /progress to follow.
-    """
-
-    create: tuple[CreateChild, ...] = ()
-    delete: tuple[DeletePod, ...] = ()
-    status: Mapping[str, object] | None = None
-    events: tuple[Event, ...] = ()
-    requeue_after: float | None = None
-    poll: str | None = None
-
-
-@dataclass(frozen=True)
-class Defaults:
-    """What the operator's settings say about every job; `progress_period` in seconds."""
-
-    trainer_image: str
-    progress_period: float = 5.0
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """Why the API server did not take a child; `message` has its own words.
-
-    After a create was refused the engine plans again with this and executes only that plan's status. The next
-    plan without it tries the create again.
-    """
-
-    reason: Literal["NameConflict", "CreateRefused"]
-    message: str
+REJECTION_PAUSE = timedelta(seconds=10)
+"""How long to wait after a kubelet rejected a pod: it would do so again at once, and that does not count."""
 
 
 def plan(
@@ -148,6 +91,10 @@ def _decide(s: Situation, defaults: Defaults, refusal: Refusal | None) -> Plan:
     if s.gang.running and s.stored.children_known:
         words = Words(reason=reasons.GANG_RUNNING, message=f"Training on {s.gang.in_words}")
         return Plan(status=s.status(reasons.RUNNING, words))
+    pause = _left_of_pause(s)
+    if pause > 0:
+        words = Words(reason=reasons.CREATING, message="Waiting before the next try: a node rejected a pod")
+        return Plan(status=s.status(_phase_until_running(s), words), requeue_after=pause)
     return _gather(s, defaults, refusal)
 
 
@@ -206,6 +153,15 @@ def _clear_the_way(s: Situation) -> Plan:
     )
     grace = FAILURE_GRACE_SECONDS if failed else None
     return Plan(status=s.status(_phase_until_running(s), words), delete=_deletions(leftover, grace))
+
+
+def _left_of_pause(s: Situation) -> float:
+    """Seconds until an attempt may follow one of which a kubelet rejected a pod."""
+    rejected = statuses.condition_reason(s.job.status, "Restarting") == reasons.POD_REJECTED
+    if s.gang.current or not s.gang.older or not rejected:
+        return 0.0
+    passed = s.now - max(pod.created for pod in s.gang.older)
+    return (REJECTION_PAUSE - passed).total_seconds() if timedelta() <= passed < REJECTION_PAUSE else 0.0
 
 
 def _phase_until_running(s: Situation) -> str:

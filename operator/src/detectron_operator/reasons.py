@@ -36,13 +36,15 @@ POD_DELETED = "PodDeleted"
 """A pod of a running gang was deleted by somebody, or lost with its node."""
 POD_DISRUPTED = "PodDisrupted"
 """The cluster took a pod away: an eviction, a preemption, a taint, a node's shutdown."""
+POD_REJECTED = "PodRejected"
+"""A kubelet did not take a pod that was scheduled to it; its container never started."""
 PROCESS_FAILED = "ProcessFailed"
 """A pod ended without a verdict and the kubelet does not say why."""
 COMPLETED = "Completed"
 """The trainer's verdict at the end; a pod that fails after it has only failed to leave."""
 PREEMPTED = "Preempted"
 """The trainer's verdict where it was asked to stop and saved a checkpoint."""
-DISRUPTIONS = frozenset({POD_DELETED, POD_DISRUPTED, PREEMPTED})
+DISRUPTIONS = frozenset({POD_DELETED, POD_DISRUPTED, POD_REJECTED, PREEMPTED})
 """Causes of a restart that leave the gang able to save a checkpoint."""
 
 CREATED = "Created"

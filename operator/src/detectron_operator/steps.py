@@ -1,0 +1,70 @@
+"""The words of a plan: what can be asked of the engine, and what the engine tells of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class CreateChild:
+    """A child to create; an answer of 409 is fine where the job's uid controls what is there."""
+
+    kind: Literal["Pod", "Service", "ConfigMap"]
+    name: str
+    manifest: Mapping[str, object]
+
+
+@dataclass(frozen=True)
+class DeletePod:
+    """A pod to delete, with its uid as precondition; None leaves it its own grace period."""
+
+    name: str
+    uid: str
+    grace_seconds: int | None
+
+
+@dataclass(frozen=True)
+class Event:
+    """An event to post about the job."""
+
+    reason: str
+    message: str
+    type: Literal["Normal", "Warning"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The next step; an empty one means that all is as it should be.
+
+    `status` is the complete desired status, None where it stands already. `requeue_after` is in seconds.
+    `poll` is the address, ready for a URL, of the pod whose /progress to follow.
+    """
+
+    create: tuple[CreateChild, ...] = ()
+    delete: tuple[DeletePod, ...] = ()
+    status: Mapping[str, object] | None = None
+    events: tuple[Event, ...] = ()
+    requeue_after: float | None = None
+    poll: str | None = None
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """What the operator's settings say about every job; `progress_period` in seconds."""
+
+    trainer_image: str
+    progress_period: float = 5.0
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why the API server did not take a child; `message` has its own words.
+
+    After a create was refused the engine plans again with this and executes only that plan's status. The next
+    plan without it tries the create again.
+    """
+
+    reason: Literal["NameConflict", "CreateRefused"]
+    message: str
