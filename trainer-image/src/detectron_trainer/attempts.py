@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from detectron_trainer.checkpoint import replaced_atomically
-from detectron_trainer.failures import FencedError
+from detectron_trainer.failures import FencedError, OutputNotWritableError
 
 FILE = "attempt"
 
@@ -22,12 +22,15 @@ class Fence:
 
         Raises:
             FencedError: a later attempt has it.
-            OSError: it cannot be written.
+            OutputNotWritableError: it cannot be made or written.
         """
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        self.check()
-        with replaced_atomically(self._file, "w") as file:
-            file.write(f"{self._attempt}\n")
+        try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            self.check()
+            with replaced_atomically(self._file, "w") as file:
+                file.write(f"{self._attempt}\n")
+        except OSError as error:
+            raise OutputNotWritableError(self._file.parent, error) from error
 
     def check(self) -> None:
         """Raises FencedError where a later attempt has opened the folder."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +21,7 @@ from detectron2.utils.file_io import PathManager
 from fvcore.common.checkpoint import PeriodicCheckpointer
 from torch import nn
 
-from detectron_trainer.failures import CheckpointCorruptError
+from detectron_trainer.failures import CheckpointCorruptError, OutputNotWritableError
 
 TAG = "last_checkpoint"
 FINAL = "model_final.pth"
@@ -81,11 +82,19 @@ class AtomicCheckpointer(DetectionCheckpointer):  # type: ignore[misc]
         self._saved = saved
 
     def save(self, name: str, **kwargs: Any) -> None:
-        """Save as `DetectionCheckpointer` does; `kwargs` holds `iteration`, the last completed one from 0."""
+        """Save as `DetectionCheckpointer` does; `kwargs` holds `iteration`, the last completed one from 0.
+
+        Raises:
+            OutputNotWritableError: the file could not be written; what was there before is as it was.
+        """
         if not self.save_to_disk:
             return
         self._admit()
-        super().save(name, **kwargs)
+        try:
+            super().save(name, **kwargs)
+        # PyTorch makes a RuntimeError of what its file object raises.
+        except (OSError, RuntimeError) as error:
+            raise OutputNotWritableError(self.save_dir, error) from error
         self._saved(Path(self.save_dir, f"{name}.pth"), kwargs["iteration"] + 1)
 
     def restore(self, checkpoint: dict[str, Any]) -> None:
@@ -123,13 +132,21 @@ def newest_first(folder: Path) -> list[Path]:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The content of a checkpoint file on the CPU. PyTorch checks its archive's checksums.
+    """The content of a checkpoint file on the CPU.
 
     Raises:
         CheckpointCorruptError: it is cut short, damaged, or no checkpoint of a training run.
+        OSError: it cannot be read for now.
     """
     try:
+        # PyTorch writes checksums but does not look at them when it reads.
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise zipfile.BadZipFile(f"the checksum of {damaged} is wrong")
         content = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError:
+        raise  # The storage failed, not the file: the next attempt may read it.
     # A damaged archive or pickle fails in many ways, none of which is our bug.
     except Exception as error:
         raise CheckpointCorruptError(f"{path} cannot be read: {type(error).__name__}: {error}") from error

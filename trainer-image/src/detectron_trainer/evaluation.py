@@ -90,8 +90,6 @@ def evaluate(cfg: CfgNode, model: nn.Module, world: World, stop: StopRequest) ->
         if world.is_main:
             print_csv_format(outcome)
             results[name] = outcome
-    if world.any(stop.made):
-        raise EvaluationStopped
     return results
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
@@ -20,6 +21,9 @@ class Problem:
         return f"{self.path}: {self.message}"
 
 
+_LASTING = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR})
+
+
 class TrainingError(Exception):
     """An end of the run that names its reason.
 
@@ -32,7 +36,7 @@ class TrainingError(Exception):
     """
 
     reason: ClassVar[Reason] = Reason.PROCESS_FAILED
-    retryable: ClassVar[bool] = True
+    retryable: bool = True
     concerted: ClassVar[bool] = False
 
     def __init__(self, message: str, *, iteration: int | None = None, rank: int | None = None) -> None:
@@ -76,5 +80,22 @@ class CheckpointCorruptError(TrainingError):
     concerted = True
 
 
+class OutputNotWritableError(TrainingError):
+    """The output directory takes no files: full, read-only, or of another user; or it is gone for now."""
+
+    reason = Reason.OUTPUT_NOT_WRITABLE
+
+    def __init__(self, folder: object, cause: BaseException) -> None:
+        super().__init__(f"{folder} cannot be written: {cause}")
+        self.retryable = not _is_lasting(cause)
+
+
 class FencedError(TrainingError):
     """A newer attempt has opened the output directory; this one must not write to it any more."""
+
+
+def _is_lasting(error: BaseException | None) -> bool:
+    """Whether `error`, or what it arose from, is one that the same job would meet again."""
+    while error is not None and not isinstance(error, OSError):
+        error = error.__cause__ or error.__context__
+    return error is not None and error.errno in _LASTING

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -100,12 +100,21 @@ def _judge_settings(cfg: CfgNode, world_size: int) -> Iterator[Problem]:
         )
     if cfg.SOLVER.AMP.ENABLED and cfg.MODEL.DEVICE == "cpu":
         yield Problem(WHERE, "SOLVER.AMP.ENABLED needs a GPU, and this process sees none")
-    for key in ("PRECISE_BN", "AUG"):
-        if cfg.TEST[key].ENABLED:
-            yield Problem(WHERE, f"TEST.{key}.ENABLED is not supported")
+    yield from _judge_extras(cfg)
     if cfg.MODEL.WEIGHTS.startswith("/") and not Path(cfg.MODEL.WEIGHTS).is_file():
         yield Problem("spec.weights", f"{cfg.MODEL.WEIGHTS} (MODEL.WEIGHTS) does not exist")
     yield from _judge_dataset_names(cfg)
+
+
+def _judge_extras(cfg: CfgNode) -> Iterator[Problem]:
+    """Settings of Detectron2's own trainer that would have no effect here."""
+    for key in ("PRECISE_BN", "AUG"):
+        if cfg.TEST[key].ENABLED:
+            yield Problem(WHERE, f"TEST.{key}.ENABLED is not supported")
+    if cfg.TEST.EXPECTED_RESULTS:
+        yield Problem(WHERE, "TEST.EXPECTED_RESULTS is not supported")
+    if cfg.VIS_PERIOD > 0 and importlib.util.find_spec("matplotlib") is None:
+        yield Problem(WHERE, "VIS_PERIOD needs matplotlib, which this image does not have")
 
 
 def _judge_dataset_names(cfg: CfgNode) -> Iterator[Problem]:

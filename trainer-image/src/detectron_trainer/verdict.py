@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 from dataclasses import asdict
 from typing import Self
@@ -11,8 +10,6 @@ import torch
 
 from detectron_trainer.failures import TrainingError
 from detectron_trainer.progress import Reason, Verdict
-
-_FULL_OR_READ_ONLY = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT})
 
 
 class PeerFailedError(Exception):
@@ -44,6 +41,4 @@ def verdict_of(error: BaseException, rank: int) -> Verdict:
     message = f"{type(error).__name__}: {error}"
     if isinstance(error, torch.OutOfMemoryError):
         return Verdict(reason=Reason.OUT_OF_MEMORY, message=message, retryable=False, rank=rank)
-    if isinstance(error, OSError) and error.errno in _FULL_OR_READ_ONLY:
-        return Verdict(reason=Reason.OUTPUT_NOT_WRITABLE, message=message, retryable=False, rank=rank)
     return Verdict(reason=Reason.PROCESS_FAILED, message=message, retryable=True, rank=rank)
