@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -59,7 +60,9 @@ class Node:
 
         def answers() -> bool:
             self.containerd.check()
-            return self._socket.exists()
+            with socket.socket(socket.AF_UNIX) as client:
+                # The file alone says nothing: a killed containerd leaves it, and a kubelet that then starts ends.
+                return client.connect_ex(str(self._socket)) == 0
 
         wait_until(answers, 30, f"containerd of {self.name} to listen")
 
