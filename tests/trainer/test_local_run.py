@@ -1,4 +1,4 @@
-"""`detectron-trainer` as a person starts it: on a terminal, in a pipe, interrupted, resumed, with mistakes."""
+"""`detectron-trainer` as a person starts it: on a terminal, in a pipe, interrupted, with mistakes."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from tests.trainer import tiny
 from tests.trainer.conftest import RUN_SECONDS, rows
@@ -41,6 +42,7 @@ def manifest(tmp_path: Path, tiny_data: Path) -> Path:
 
 @pytest.fixture
 def run_options(tmp_path: Path, tiny_data: Path, manifest: Path) -> list[str]:
+    """Two processes, all output in one folder, any port."""
     return [
         *("run", str(manifest), "--volume", f"data={tiny_data}", "--metrics-port", "0"),
         *("--output", str(tmp_path / "output")),
@@ -90,6 +92,11 @@ class Terminal:
         os.close(self._file)
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 
+    def close(self) -> int:
+        """Close the terminal; returns the exit code."""
+        os.close(self._file)
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
     def _read(self) -> bool:
         """Read what is shown next, if anything within moments; False at the end."""
         assert time.monotonic() < self._deadline, f"not within {RUN_SECONDS} s:\n{self.text}"
@@ -119,7 +126,16 @@ def test_a_terminal_shows_a_bar_and_the_results(run_options: list[str], tmp_path
     assert (tmp_path / "output/model_final.pth").is_file()
 
 
-def test_a_pipe_shows_lines_and_metrics_are_on_localhost(run_options: list[str]) -> None:
+def parsed(metrics: str) -> dict[str, float]:
+    """Samples by name and label value."""
+    families = text_string_to_metric_families(metrics)
+    samples = (sample for family in families for sample in family.samples)
+    return {" ".join([sample.name, *sample.labels.values()]): sample.value for sample in samples}
+
+
+def test_a_pipe_shows_lines_and_metrics_are_those_of_metrics_json(
+    run_options: list[str], tmp_path: Path
+) -> None:
     with subprocess.Popen(
         [str(SCRIPT), *run_options],
         env=ENVIRONMENT,
@@ -137,14 +153,18 @@ def test_a_pipe_shows_lines_and_metrics_are_on_localhost(run_options: list[str])
                 address = f"http://127.0.0.1:{port}/metrics"
                 with urllib.request.urlopen(address, timeout=10) as answer:
                     metrics = answer.read().decode()
-    output = "".join(lines)
+    output, samples = "".join(lines), parsed(metrics)
 
     assert process.returncode == 0, output
     assert "\x1b" not in output
     assert [f"iter: {n} " in output for n in range(12)] == [True] * 12
-    assert 'detectron_training_loss{loss="loss_mask"}' in metrics
-    assert "detectron_training_max_iterations 12.0" in metrics
     assert "tiny_test │ segm" in output
+    assert samples["detectron_training_max_iterations"] == 12
+    row = rows(tmp_path / "output")[int(samples["detectron_training_iteration"])]
+    assert samples["detectron_training_total_loss"] == row["total_loss"]
+    assert samples["detectron_training_learning_rate"] == row["lr"]
+    for loss in ("loss_cls", "loss_box_reg", "loss_mask", "loss_rpn_cls", "loss_rpn_loc"):
+        assert samples[f"detectron_training_loss {loss}"] == row[loss]
 
 
 def test_ctrl_c_saves_and_the_same_command_goes_on(run_options: list[str], tmp_path: Path) -> None:
@@ -278,21 +298,35 @@ def test_help_does_not_wait_for_torch() -> None:
     assert outcome.stdout.splitlines()[-1] == "[]"
 
 
+def is_saved_where_it_stopped(output: Path) -> bool:
+    """Whether the newest checkpoint holds the last iteration that was trained."""
+    return (output / "last_checkpoint").read_text() == f"model_{int(rows(output)[-1]['iteration']):07d}.pth"
+
+
 def test_a_closed_terminal_saves_too(run_options: list[str], tmp_path: Path) -> None:
+    output = tmp_path / "output"
+    terminal = Terminal([*run_options, "--nproc", "1", "--set", "SOLVER.MAX_ITER 100000"])
+    terminal.wait_until(lambda: len(rows(output)) >= 2)
+
+    assert terminal.close() == 128 + signal.SIGHUP
+    assert is_saved_where_it_stopped(output)
+
+
+def test_a_reader_that_goes_away_ends_the_run_in_order(run_options: list[str], tmp_path: Path) -> None:
     with subprocess.Popen(
-        [str(SCRIPT), *run_options, "--nproc", "1", "--set", "SOLVER.MAX_ITER 400"],
+        [str(SCRIPT), *run_options, "--nproc", "1", "--set", "SOLVER.MAX_ITER 100000"],
         env=ENVIRONMENT,
         stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
     ) as process:
         assert process.stdout is not None
-        output = []
+        assert process.stderr is not None
         for line in process.stdout:
-            output.append(line)
             if "iter: 2 " in line:
-                process.send_signal(signal.SIGHUP)
-    text = "".join(output)
+                break
+        process.stdout.close()
+        errors = process.stderr.read()
 
-    assert process.returncode == 128 + signal.SIGHUP, text
-    assert "run the same command to go on" in text
-    assert list((tmp_path / "output").glob("model_*.pth"))
+    assert (process.returncode, errors) == (128 + signal.SIGPIPE, "")
+    assert is_saved_where_it_stopped(tmp_path / "output")

@@ -70,6 +70,11 @@ def wait_for_the_end(pid: int) -> None:
         time.sleep(0.01)
 
 
+def close_session() -> None:
+    for number in (signal.SIGHUP, signal.SIGTERM):
+        os.kill(os.getpid(), number)
+
+
 def interrupt() -> None:
     os.kill(os.getpid(), signal.SIGINT)
 
@@ -108,6 +113,30 @@ def test_the_second_interruption_kills_it_with_what_it_started(tmp_path: Path) -
 
     assert status == -signal.SIGKILL
     wait_for_the_end(int(watcher.lines[0]))
+
+
+def test_a_closing_session_may_send_its_signals_twice(tmp_path: Path) -> None:
+    watcher = Watcher(tmp_path)
+
+    status = watcher.supervise(
+        SAVES_WHEN_ASKED,
+        on_line=lambda: os.kill(os.getpid(), signal.SIGHUP) if watcher.lines == ["ready"] else None,
+        on_stop=close_session,
+    )
+
+    assert status == 1
+    assert watcher.lines == ["ready", "saved"]
+
+
+def test_a_log_that_cannot_be_written_does_not_stop_the_child(tmp_path: Path) -> None:
+    watcher = Watcher(tmp_path)
+    watcher.log = Path("/dev/full")
+
+    status = watcher.supervise("print('x' * 200_000); print('done')")
+
+    assert status == 0
+    assert watcher.lines[-1] == "done"
+    assert any("/dev/full cannot be written" in line for line in watcher.lines)
 
 
 def test_the_childs_terminal_is_its_own(tmp_path: Path) -> None:

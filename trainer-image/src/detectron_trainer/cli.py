@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import IO, TYPE_CHECKING, NoReturn, cast
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from detectron_trainer.local_run import LocalRun
     from detectron_trainer.manifest import Job
     from detectron_trainer.progress import Progress
+    from detectron_trainer.torchrun import Interruptions
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -135,19 +136,24 @@ def _check(options: argparse.Namespace) -> int:
 def _run(options: argparse.Namespace) -> int:
     from rich.console import Console
 
+    from detectron_trainer.lasting_output import LastingOutput
     from detectron_trainer.local_run import explain_processes
+    from detectron_trainer.terminal import say
+    from detectron_trainer.torchrun import Interruptions
 
     run = _prepare(options)
-    console = Console()
+    interruptions = Interruptions()
+    console = Console(file=cast(IO[str], LastingOutput(sys.stdout, interruptions.output_is_gone)))
     note = explain_processes(run.job, run.processes)
     if note is not None:
-        print(note, flush=True)
-    print(f"output in {run.output}, metrics at http://localhost:{run.metrics_port}/metrics", flush=True)
-    return _train(run, console)
+        say(console, note)
+    say(console, f"output in {run.output}, metrics at http://localhost:{run.metrics_port}/metrics")
+    return _train(run, console, interruptions)
 
 
 def _prepare(options: argparse.Namespace) -> LocalRun:
     from detectron_trainer.local_run import (
+        LOG,
         LocalRun,
         Machine,
         UsageError,
@@ -163,6 +169,7 @@ def _prepare(options: argparse.Namespace) -> LocalRun:
     output: Path = (options.output or Path("runs") / job.metadata.name).resolve()
     try:
         output.mkdir(parents=True, exist_ok=True)
+        (output / LOG).touch()
     except OSError as error:
         raise UsageError(f"--output {output}: {error.strerror}") from error
     return LocalRun(
@@ -176,17 +183,12 @@ def _prepare(options: argparse.Namespace) -> LocalRun:
     )
 
 
-def _train(run: LocalRun, console: Console) -> int:
+def _train(run: LocalRun, console: Console, interruptions: Interruptions) -> int:
     from detectron_trainer.local_run import LOG
     from detectron_trainer.terminal import display_for, say
-    from detectron_trainer.torchrun import (
-        Interruptions,
-        fetch_progress,
-        read_termination_log,
-        supervise,
-    )
+    from detectron_trainer.torchrun import fetch_progress, read_termination_log, supervise
 
-    interruptions, started, log = Interruptions(), time.monotonic(), run.output / LOG
+    started, log = time.monotonic(), run.output / LOG
     with tempfile.TemporaryDirectory(prefix="detectron-trainer-") as name:
         folder = Path(name)
         (folder / "job.json").write_text(run.manifest())

@@ -39,6 +39,15 @@ class Interruptions:
             for number, handler in previous.items():
                 signal.signal(number, handler)
 
+    def output_is_gone(self) -> None:
+        """Count it as an interruption that nobody reads the output any more."""
+        self.received.append(signal.SIGPIPE)
+
+    @property
+    def impatient(self) -> bool:
+        """Whether Ctrl-C came twice; a closing session sends its own signals as often as it likes."""
+        return self.received.count(signal.SIGINT) > 1
+
     def _receive(self, number: int, _frame: FrameType | None) -> None:
         self.received.append(number)
 
@@ -55,8 +64,8 @@ def supervise(
 ) -> int:
     """Run `command` to its end and return its exit status.
 
-    The first interruption sends it SIGTERM, upon which the workers save a checkpoint; the second kills it and
-    all its descendants.
+    The first interruption sends it SIGTERM, upon which the workers save a checkpoint; a second Ctrl-C kills
+    it and all its descendants.
 
     Args:
         log: gets all output, appended.
@@ -92,15 +101,15 @@ def _wait(
     on_tick: Callable[[], None],
     on_stop: Callable[[], None],
 ) -> None:
-    handled = 0
+    asked = False
     while True:
         try:
             child.wait(timeout=_POLL_SECONDS)
         except subprocess.TimeoutExpired:
-            if len(interruptions.received) > 1:
+            if interruptions.impatient:
                 return
-            if len(interruptions.received) > handled:
-                handled = 1
+            if interruptions.received and not asked:
+                asked = True
                 child.terminate()
                 on_stop()
             on_tick()
@@ -109,9 +118,13 @@ def _wait(
 
 
 def _copy(source: IO[bytes], log: Path, on_line: Callable[[str], None]) -> None:
+    """Read to the end whatever happens to the log: the child would stop at a full pipe."""
     with source, log.open("ab", buffering=0) as file:
         for line in source:
-            file.write(line)
+            try:
+                file.write(line)
+            except OSError as error:
+                on_line(f"WARNING {log} cannot be written: {error}")
             on_line(line.decode(errors="replace").rstrip("\r\n"))
 
 
