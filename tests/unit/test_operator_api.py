@@ -99,6 +99,11 @@ GPUS = {"limits": {"nvidia.com/gpu": "4"}}
             "spec.resourcesPerNode.requests[nvidia.com/gpu]",
             "must equal the limit",
         ),
+        (
+            {"resourcesPerNode": {"limits": {"cpu": True}}},
+            "spec.resourcesPerNode.limits[cpu]",
+            "must be a quantity, not bool",
+        ),
         ({"numNodes": None}, "spec.numNodes", "is missing"),
         ({"numNodes": "2"}, "spec.numNodes", "must be a whole number, not str"),
         ({"numNodes": True}, "spec.numNodes", "must be a whole number, not bool"),

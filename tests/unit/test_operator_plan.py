@@ -444,6 +444,12 @@ class TestFailure:
         life.step([pod(0, 0, "Failed", terminated={"exitCode": 1, "message": words}), pod(0, 1)])
         assert life.status["phase"] == "Restarting"
 
+    @pytest.mark.parametrize("words", ["", "Traceback (most recent call last)", "{}", "[1]"])
+    def test_words_that_are_no_document_are_no_verdict(self, words: str) -> None:
+        life = running()
+        life.step([pod(0, 0, "Failed", terminated={"exitCode": 1, "message": words}), pod(0, 1)])
+        assert life.condition("Restarting")["reason"] == "ProcessFailed"
+
     def test_a_second_failure_before_the_gang_runs_again(self) -> None:
         life = running()
         life.step([failed(), failed(1)])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 
 _QUANTITY = re.compile(
     r"([+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+))(?:([numkMGTPE]|[KMGTPE]i)|[eE]([+-]?[0-9]{1,3}))?"
@@ -22,7 +22,4 @@ def parse_quantity(written: str | int) -> Decimal:
     if match is None:
         raise ValueError(f"{written!r} is not a quantity")
     number, unit, exponent = match.groups()
-    try:
-        return Decimal(number) * (Decimal(10) ** int(exponent) if exponent else _FACTORS[unit])
-    except InvalidOperation as error:
-        raise ValueError(f"{written!r} is not a quantity") from error
+    return Decimal(number) * (Decimal(10) ** int(exponent) if exponent else _FACTORS[unit])
