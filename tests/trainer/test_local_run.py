@@ -160,6 +160,7 @@ def test_a_pipe_shows_lines_and_metrics_are_those_of_metrics_json(
     assert [f"iter: {n} " in output for n in range(12)] == [True] * 12
     assert "tiny_test │ segm" in output
     assert samples["detectron_training_max_iterations"] == 12
+    assert re.search(r'training_info\{[^}]*model="GeneralizedRCNN"[^}]*world_size="2"', metrics)
     row = rows(tmp_path / "output")[int(samples["detectron_training_iteration"])]
     assert samples["detectron_training_total_loss"] == row["total_loss"]
     assert samples["detectron_training_learning_rate"] == row["lr"]

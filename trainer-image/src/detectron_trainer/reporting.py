@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -111,6 +112,11 @@ def main_reporter(
         registry=registry,
         images_per_iteration=cfg.SOLVER.IMS_PER_BATCH,
         dataset=tests[0] if len(tests) == 1 else "",
+        info={
+            "model": cfg.MODEL.META_ARCHITECTURE,
+            "world_size": str(board.snapshot().world_size),
+            "config_sha": hashlib.sha256(cfg.dump().encode()).hexdigest()[:12],
+        },
     )
     prometheus.set_start_iteration(start)
     writers = [
