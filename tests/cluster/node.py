@@ -61,7 +61,7 @@ class Node:
         def answers() -> bool:
             self.containerd.check()
             with socket.socket(socket.AF_UNIX) as client:
-                # The file alone says nothing: a killed containerd leaves it, and a kubelet that then starts ends.
+                # The file alone says nothing: a killed containerd leaves it, and the kubelet would find nobody.
                 return client.connect_ex(str(self._socket)) == 0
 
         wait_until(answers, 30, f"containerd of {self.name} to listen")

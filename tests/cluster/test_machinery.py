@@ -11,6 +11,7 @@ import pytest
 from tests.cluster import cgroups, cluster, leftovers
 from tests.cluster.cluster import Cluster
 from tests.cluster.images import BUSYBOX_IMAGE
+from tests.cluster.kubectl import KubectlError
 from tests.cluster.waiting import wait_until
 
 _FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
@@ -76,6 +77,14 @@ def running() -> Cluster:
     return up
 
 
+def _fetch(running: Cluster, pod: str, host: str) -> str:
+    """What `host` answers to the pod, or the error: a new pod's name takes a moment to reach the DNS."""
+    try:
+        return running.kubectl("exec", pod, "--", "wget", "-qO-", f"http://{host}/").strip()
+    except KubectlError as error:
+        return str(error)
+
+
 def test_up_again_leaves_the_running_cluster_alone(running: Cluster) -> None:
     before = cluster.status()
 
@@ -85,18 +94,24 @@ def test_up_again_leaves_the_running_cluster_alone(running: Cluster) -> None:
     assert all(state == "ready" or state.startswith("running") for state in before.values())
 
 
-def test_pods_reach_those_of_the_other_node_by_name(running: Cluster) -> None:
-    for here, there in ((0, 1), (1, 0)):
-        url = f"http://host-{there}.web:8080/"
-        assert running.kubectl("exec", f"web-{here}", "--", "wget", "-qO-", url).strip() == f"host-{there}"
+@pytest.mark.parametrize(("here", "there"), [(0, 1), (1, 0)])
+def test_a_pod_reaches_the_other_nodes_by_name(running: Cluster, here: int, there: int) -> None:
+    wait_until(
+        lambda: _fetch(running, f"web-{here}", f"host-{there}.web:8080") == f"host-{there}",
+        20,
+        f"web-{here} to reach host-{there}",
+        interval=0.2,
+    )
 
 
 def test_a_service_balances_over_both_nodes(running: Cluster) -> None:
-    def answers() -> set[str]:
-        command = "for i in 1 2 3 4 5 6 7 8; do wget -qO- http://balanced/; done"
-        return set(running.kubectl("exec", "web-0", "--", "sh", "-c", command).split())
+    answers: set[str] = set()
 
-    assert wait_until(lambda: len(answers()) == 2, 20, "both pods to answer", interval=0.2)
+    def both() -> bool:
+        answers.add(_fetch(running, "web-0", "balanced"))
+        return {"host-0", "host-1"} <= answers
+
+    wait_until(both, 20, "both pods to answer", interval=0.1)
 
 
 def test_each_node_keeps_the_logs_of_its_own_pods(running: Cluster) -> None:
