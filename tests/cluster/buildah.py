@@ -40,7 +40,7 @@ def build(
     """Build `dockerfile` in `context` and name the result; unchanged layers come from the storage."""
     given = [f"--build-arg={key}={value}" for key, value in arguments.items()]
     # chroot: a build needs no namespaces of its own, which not every machine may make.
-    how = ("--isolation=chroot", "--network=host", "--layers", "--pull=never")
+    how = ("--isolation=chroot", "--network=host", "--layers", "--force-rm", "--pull=never")
     buildah("bud", *how, *given, *flags, "--tag", name, "--file", str(dockerfile), str(context))
 
 

@@ -61,7 +61,7 @@ class Node:
         def answers() -> bool:
             self.containerd.check()
             with socket.socket(socket.AF_UNIX) as client:
-                # The file alone says nothing: a killed containerd leaves it, and the kubelet would find nobody.
+                # The file alone says nothing: a killed containerd leaves it, and nobody answers the kubelet.
                 return client.connect_ex(str(self._socket)) == 0
 
         wait_until(answers, 30, f"containerd of {self.name} to listen")
