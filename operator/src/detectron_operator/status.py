@@ -96,12 +96,7 @@ def conditions(
         if not old and value == "False" and kind != "Running":
             continue
         turned = old.get("status") != value
-        if kind == "Running" or (value == "True" and kind != "Restarting"):
-            said = words
-        elif turned or (cause is not None and value == "True"):
-            said = cause or words
-        else:
-            said = Words(reason=str(old.get("reason")), message=str(old.get("message")))
+        said = _said(kind, old, value, words, cause)
         found.append(
             {
                 "type": kind,
@@ -113,6 +108,14 @@ def conditions(
             }
         )
     return found
+
+
+def _said(kind: str, old: Mapping[str, object], value: str, words: Words, cause: Words | None) -> Words:
+    if kind == "Running" or (value == "True" and kind != "Restarting"):
+        return words
+    if old.get("status") != value or (value == "True" and cause is not None):
+        return cause or words
+    return Words(reason=str(old.get("reason")), message=str(old.get("message")))
 
 
 def invalid(
