@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +12,8 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+
+from tests.apiserver.operator_process import free_port
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _REQUESTS = re.compile(r"^detectron_operator_api_requests_total\{(.*)\} (\S+)$", re.MULTILINE)
@@ -32,7 +33,7 @@ class OperatorProcess:
     """Started in a `with`; its log is `<directory>/operator.log`."""
 
     def __init__(self, directory: Path, kubeconfig: Path) -> None:
-        self.health, self.metrics = _free_port(), _free_port()
+        self.health, self.metrics = free_port(), free_port()
         self._command = [
             sys.executable,
             "-m",
@@ -91,8 +92,3 @@ class OperatorProcess:
                 if self._process.poll() is not None or time.monotonic() > deadline:
                     raise RuntimeError(f"the operator did not start:\n{self._log.read_text()}") from None
                 time.sleep(0.05)
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        return int(found.getsockname()[1])

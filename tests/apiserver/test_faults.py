@@ -97,7 +97,7 @@ class TestWatches:
     def test_that_are_too_old_begin_anew_and_what_they_missed_is_found(
         self, space: Space, proxy: FaultyProxy, start_operator: StartOperator, tmp_path: Path
     ) -> None:
-        operator = start_operator(proxy.kubeconfig(tmp_path / "kubeconfig"), resync_period=1)
+        operator = start_operator(proxy.kubeconfig(tmp_path / "kubeconfig"))
         space.submit()
         space.submit("other")
         space.await_pods(*GANG, "other-0-0", "other-0-1")

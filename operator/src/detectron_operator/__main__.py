@@ -67,7 +67,9 @@ async def serve(settings: Settings) -> None:
         # What is loaded by now stays until the end: the collector need not look at it again and again.
         gc.freeze()
         await kopf.operator(
-            registry=handlers.registry(engine, Exposition(metrics.registry, settings.metrics_port), stop),
+            registry=handlers.registry(
+                client, engine, Exposition(metrics.registry, settings.metrics_port), stop
+            ),
             settings=handlers.settings(),
             clusterwide=not settings.namespaces,
             namespaces=settings.namespaces,

@@ -15,6 +15,7 @@ import kopf
 
 from detectron_operator import labels, names
 from detectron_operator.engine.engine import Engine
+from detectron_operator.kube.client import Client
 from detectron_operator.kube.objects import Object
 from detectron_operator.metrics import Exposition
 
@@ -53,10 +54,13 @@ def settings() -> kopf.OperatorSettings:
     return chosen
 
 
-def registry(engine: Engine, exposition: Exposition, stop_flag: asyncio.Event) -> kopf.OperatorRegistry:
+def registry(
+    client: Client, engine: Engine, exposition: Exposition, stop_flag: asyncio.Event
+) -> kopf.OperatorRegistry:
     """The handlers that connect kopf with the engine.
 
     Args:
+        client: whose credentials kopf uses too.
         stop_flag: the one that kopf itself waits for.
     """
     found = kopf.OperatorRegistry()
@@ -74,8 +78,10 @@ def registry(engine: Engine, exposition: Exposition, stop_flag: asyncio.Event) -
         stop_flag.set()
 
     @kopf.on.login(registry=found)
-    def login(**context: Any) -> kopf.ConnectionInfo | None:
-        return kopf.login_via_client(**context)
+    async def login(**_: Any) -> kopf.AiohttpSession:
+        return kopf.AiohttpSession(
+            server=client.server, aiohttp_session=await client.watching_session(engine.watch_relisted)
+        )
 
     @kopf.on.probe(registry=found, id="ailments")
     async def probe(**_: Any) -> list[str]:

@@ -128,6 +128,10 @@ class Engine:
         if news:
             self._queue.add(entry.job)
 
+    def watch_relisted(self) -> None:
+        """Take in that a watch has begun anew: what was deleted before must be found."""
+        self._resync.ask()
+
     def ailments(self) -> list[str]:
         """What shows that no work is being done; empty while all is well."""
         found = []

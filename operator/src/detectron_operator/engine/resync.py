@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 import time
@@ -29,7 +30,8 @@ class Resync:
     Args:
         namespaces: those that are served; empty means all.
         news: told each job for which a list said something new, and each job once in every resync.
-        period: seconds between two resyncs, give or take a tenth, so that operators do not list in step.
+        period: seconds between two resyncs that nobody asked for, give or take a tenth, so that operators do
+            not list in step.
         clock: Unix time.
     """
 
@@ -48,6 +50,7 @@ class Resync:
         self._news = news
         self._period = period
         self._clock = clock
+        self._asked = asyncio.Event()
         self.last = 0.0
         """Unix time at which the last complete one began; 0 before the first."""
 
@@ -67,11 +70,17 @@ class Resync:
         for key in stale | self._cache.jobs.names():
             self._news(key)
 
+    def ask(self) -> None:
+        """Have it done now; a watch may have missed something."""
+        self._asked.set()
+
     async def run(self) -> None:
-        """Resync periodically until cancelled."""
+        """Resync when asked to, and periodically, until cancelled."""
         pause = self._period
         while True:
-            await asyncio.sleep(pause * random.uniform(0.9, 1.1))
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._asked.wait(), pause * random.uniform(0.9, 1.1))
+            self._asked.clear()
             try:
                 await self.once()
                 pause = self._period

@@ -17,7 +17,7 @@ from urllib.parse import urlencode
 import aiohttp
 from kubernetes.aio.client import ApiClient, Configuration
 
-from detectron_operator.kube import errors
+from detectron_operator.kube import credentials, errors
 from detectron_operator.kube.objects import Key, Object, Resource
 from detectron_operator.kube.ratelimit import RateLimit
 
@@ -69,6 +69,16 @@ class Client:
     ) -> None:
         await self._api.close()
         await self._connector.close()
+
+    @property
+    def server(self) -> str:
+        """The API server's URL."""
+        return str(self._api.configuration.host)
+
+    async def watching_session(self, on_list: Callable[[], None]) -> aiohttp.ClientSession:
+        """A session for kopf's watches, as `credentials.watching_session` describes it."""
+        tls = self._api.rest_client.ssl_context
+        return await credentials.watching_session(self._api.configuration, tls, on_list)
 
     async def serves(self, resource: Resource) -> bool:
         """Whether the API server knows the resource."""

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import ssl
+from collections.abc import Callable, Mapping
 
+import aiohttp
 from kubernetes.aio import config
 from kubernetes.aio.client import Configuration
+
+from detectron_operator.kube.objects import JOBS, PODS
 
 
 async def load(environ: Mapping[str, str]) -> Configuration:
@@ -20,3 +24,31 @@ async def load(environ: Mapping[str, str]) -> Configuration:
     else:
         await config.load_kube_config(environ.get("KUBECONFIG"), client_configuration=configuration)
     return configuration
+
+
+async def watching_session(
+    configuration: Configuration, tls: ssl.SSLContext, on_list: Callable[[], None]
+) -> aiohttp.ClientSession:
+    """A session for kopf's watches, with the same credentials.
+
+    Args:
+        on_list: called whenever a watch of jobs or pods has begun with a new list. Of what was deleted before
+            that list no watch event will tell.
+    """
+
+    async def finished(
+        _session: aiohttp.ClientSession, _context: object, params: aiohttp.TraceRequestEndParams
+    ) -> None:
+        lists = params.method == "GET" and "watch" not in params.url.query
+        if lists and params.url.name in (JOBS.plural, PODS.plural):
+            on_list()
+
+    trace = aiohttp.TraceConfig()
+    trace.on_request_end.append(finished)
+    token = await configuration.get_api_key_with_prefix("BearerToken")
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, ssl=tls),
+        headers={"Authorization": token} if token else None,
+        trust_env=True,
+        trace_configs=[trace],
+    )
