@@ -259,6 +259,7 @@ def test_check_finds_everything_at_once(manifest: Path, tiny_data: Path) -> None
         (["run", "job.yaml", "--outptu", "x"], "unrecognized arguments: --outptu"),
         (["run", "job.yaml", "--volume", "data"], "'data' should be NAME=DIR"),
         (["run", "job.yaml", "--nproc", "0"], "'0' should be a number above 0"),
+        (["run", "job.yaml", "--metrics-port", "99999"], "'99999' should be a port"),
         (["run", "job.yaml"], "--volume data=DIR"),
         (["run", "job.yaml", "--volume", "data=nowhere"], "there is no such folder"),
         (["run", "job.yaml", "--volume", "data=.", "--output", "/proc/x"], "--output /proc/x"),

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from detectron2.utils.events import EventStorage, JSONWriter
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
@@ -302,7 +303,32 @@ def test_close_tells_why_the_run_ended() -> None:
         assert value(writer, "detectron_training_exit_info", reason=reason) == 1
 
 
-def test_promtool_finds_nothing_to_criticise() -> None:
+def put_on_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make torch say what it says of a process that trains on the second of several GPUs."""
+    answers = {
+        "is_available": True,
+        "is_initialized": True,
+        "current_device": 1,
+        "memory_allocated": 3 * 2**30,
+        "max_memory_allocated": 5 * 2**30,
+    }
+    for name, answer in answers.items():
+        monkeypatch.setattr(torch.cuda, name, lambda *_, answer=answer: answer)
+
+
+def test_gpu_memory_is_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = PrometheusWriter()
+    put_on_gpu(monkeypatch)
+    with EventStorage(0) as storage:
+        train(storage, 0)
+        writer.write()
+
+    assert value(writer, "detectron_training_gpu_memory_allocated_bytes", device="1") == 3 * 2**30
+    assert value(writer, "detectron_training_gpu_memory_peak_bytes", device="1") == 5 * 2**30
+
+
+def test_promtool_finds_nothing_to_criticise(monkeypatch: pytest.MonkeyPatch) -> None:
+    put_on_gpu(monkeypatch)
     promtool = shutil.which("promtool")
     assert promtool is not None, "promtool is missing: install Debian's package prometheus"
     writer = PrometheusWriter(

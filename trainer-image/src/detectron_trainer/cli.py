@@ -86,7 +86,9 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--nproc", type=_positive, metavar="N", help="training processes; by default as the job asks for"
     )
-    run.add_argument("--metrics-port", type=int, default=9464, metavar="PORT", help="default: %(default)s")
+    run.add_argument(
+        "--metrics-port", type=_port, default=9464, metavar="PORT", help="default: %(default)s; 0 for any"
+    )
     return parser
 
 
@@ -100,6 +102,12 @@ def _volume(text: str) -> tuple[str, Path]:
 def _positive(text: str) -> int:
     if not (text.isdecimal() and int(text) > 0):
         raise argparse.ArgumentTypeError(f"{text!r} should be a number above 0")
+    return int(text)
+
+
+def _port(text: str) -> int:
+    if not (text.isdecimal() and int(text) < 2**16):
+        raise argparse.ArgumentTypeError(f"{text!r} should be a port, 0 to 65535")
     return int(text)
 
 
