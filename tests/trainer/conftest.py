@@ -163,10 +163,10 @@ class Launcher:
 
 @pytest.fixture(scope="session")
 def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the data sets `train` (24 images) and `test` (6)."""
+    """A folder with the data sets `train` (24 images) and `test` (10)."""
     folder = tmp_path_factory.mktemp("tiny")
     tiny.write_dataset(folder / "train", 24, seed=1)
-    tiny.write_dataset(folder / "test", 6, seed=2)
+    tiny.write_dataset(folder / "test", 10, seed=2)
     return folder
 
 

@@ -7,6 +7,7 @@ Exit codes: 0 when training is complete, 143 after a stop with a saved checkpoin
 from __future__ import annotations
 
 import logging
+import os
 import secrets
 import sys
 import time
@@ -31,6 +32,7 @@ from detectron_trainer.loop import TrainingLoop
 from detectron_trainer.manifest import Job, read_job
 from detectron_trainer.metrics_server import MetricsServer
 from detectron_trainer.model import build_training, distribute
+from detectron_trainer.peer_watch import PeerWatch
 from detectron_trainer.pod import Pod
 from detectron_trainer.preflight import inspect
 from detectron_trainer.progress import (
@@ -76,9 +78,8 @@ def work(pod: Pod, environment: Mapping[str, str]) -> int:
         server.start()
     with closing(server):
         verdict, speaks = _run(pod, environment, board, registry, stop)
-        board.update(phase=Phase.FINISHED, verdict=verdict)
         if speaks:
-            write_termination_message(pod.termination_log, board.snapshot())
+            _say_last_word(pod, board, verdict)
     return EXIT_CODES.get(verdict.reason, 1)
 
 
@@ -91,11 +92,18 @@ def _run(
 ) -> tuple[Verdict, bool]:
     """Train; returns how it ended, and whether it is for this process to say so in its pod."""
     rank, speaks_for_pod = int(environment["RANK"]), environment["LOCAL_RANK"] == "0"
+
+    def leave(verdict: Verdict) -> None:
+        _logger.error("rank %s failed and this process waits for it: %s", verdict.rank, verdict.message)
+        _say_last_word(pod, board, verdict)
+        logging.shutdown()
+        os._exit(1)
+
     try:
         job = read_job(pod.manifest)
         size = int(environment["WORLD_SIZE"])
         cfg, problems = inspect(job, pod.output, pod.mounts, size, read_data=speaks_for_pod)
-        with join(environment, cfg.MODEL.DEVICE) as world, _shared_fate(world):
+        with join(environment, cfg.MODEL.DEVICE) as world, PeerWatch(world, leave), _shared_fate(world):
             _agree_on(world, problems)
             train(job, cfg, pod, world, board, registry, stop)
     except TrainingError as error:
@@ -114,6 +122,11 @@ def _run(
     return Verdict(reason=Reason.COMPLETED, message=message, retryable=False), speaks_for_pod
 
 
+def _say_last_word(pod: Pod, board: ProgressBoard, verdict: Verdict) -> None:
+    board.update(phase=Phase.FINISHED, verdict=verdict)
+    write_termination_message(pod.termination_log, board.snapshot())
+
+
 @contextmanager
 def _shared_fate(world: World) -> Iterator[None]:
     """Tell the peers why this process fails; where one of them failed first, fail for its reason."""
@@ -121,11 +134,19 @@ def _shared_fate(world: World) -> Iterator[None]:
         yield
     except Exception as error:
         if not isinstance(error, TrainingError) or not error.concerted:
-            posted = world.posted_verdict()
+            posted = _posted_verdict(world)
             if posted is not None:
                 raise PeerFailedError.from_json(posted) from error
             world.post_verdict(PeerFailedError(verdict_of(error, world.rank)).to_json())
         raise
+
+
+def _posted_verdict(world: World) -> str | None:
+    try:
+        return world.posted_verdict()
+    except RuntimeError as error:
+        _logger.warning("rank 0, which knows who failed first, has ended: %s", error)
+        return None
 
 
 def train(

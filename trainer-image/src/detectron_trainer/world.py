@@ -95,12 +95,12 @@ class World:
             _logger.debug("rank 0, which keeps the store, has ended: %s", error)
 
     def posted_verdict(self) -> str | None:
-        """Why the first process to fail did, where it could say so."""
-        try:
-            return self.store.get(_VERDICT).decode() if self.store.check([_VERDICT]) else None
-        except RuntimeError as error:
-            _logger.debug("rank 0, which keeps the store, has ended: %s", error)
-            return None
+        """Why the first process to fail did, where it could say so.
+
+        Raises:
+            RuntimeError: rank 0 has ended, and the store with it.
+        """
+        return self.store.get(_VERDICT).decode() if self.store.check([_VERDICT]) else None
 
 
 @contextmanager
