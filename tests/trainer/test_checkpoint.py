@@ -192,11 +192,30 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
 def test_a_later_attempt_takes_the_folder(tmp_path: Path) -> None:
     first = checkpointer(tmp_path, training(), attempt=0)
     checkpointer(tmp_path, training(), attempt=1).save("model_0000001", iteration=1)
-    with pytest.raises(FencedError, match="fenced by attempt 1: this is attempt 0"):
+    with pytest.raises(FencedError, match=r"is fenced by attempt 1: this is attempt 0$"):
         first.save("model_0000003", iteration=3)
     with pytest.raises(FencedError):
         Fence(tmp_path, 0).open()
     assert names(tmp_path) == ["model_0000001.pth"]
+
+
+def test_a_job_made_anew_takes_the_folder_of_the_one_before(tmp_path: Path) -> None:
+    """It counts its attempts from 0 again; a pod of the old job that still runs must not write any more."""
+    old, new = Fence(tmp_path, 3, "uid-of-old"), Fence(tmp_path, 0, "uid-of-new")
+    old.open()
+    new.open()
+    new.check()
+    with pytest.raises(FencedError, match="attempt 0 of job uid-of-new: this is attempt 3 of job uid-of-old"):
+        old.check()
+
+
+@pytest.mark.parametrize("content", ["", "nonsense", "\0"])
+def test_an_attempt_file_without_sense_fences_nobody(tmp_path: Path, content: str) -> None:
+    (tmp_path / "attempt").write_text(content)
+    fence = Fence(tmp_path, 0)
+    fence.check()
+    fence.open()
+    fence.check()
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:

@@ -28,6 +28,11 @@ def test_reads_the_contract_s_variables() -> None:
     )
 
 
+def test_the_rendezvous_names_the_job() -> None:
+    pod = Pod.from_environment({**ENVIRONMENT, "PET_RDZV_ID": "0b9c-11ee-3"})
+    assert pod.job_uid == "0b9c-11ee"
+
+
 def test_names_every_variable_that_is_wrong() -> None:
     environment = {**ENVIRONMENT, "DETECTRON_ATTEMPT": "third"}
     del environment["DETECTRON_OUTPUT"]

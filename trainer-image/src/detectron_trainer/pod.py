@@ -45,11 +45,12 @@ class Mounts:
 
 @dataclass(frozen=True, kw_only=True)
 class Pod:
-    """The pod (or the local run that stands in for one) that this process belongs to."""
+    """The pod (or the local run that stands in for one, and has no job uid) that this process belongs to."""
 
     manifest: Path
     output: Path
     attempt: int
+    job_uid: str = ""
     metrics_port: int
     termination_log: Path
     metrics_host: str = "0.0.0.0"
@@ -77,10 +78,12 @@ class Pod:
                 problems.append(Problem(name, f"must be a number, not {value!r}"))
             return int(value) if value.isdecimal() else 0
 
+        attempt = number("DETECTRON_ATTEMPT")
         pod = cls(
             manifest=Path(text("DETECTRON_MANIFEST")),
             output=Path(text("DETECTRON_OUTPUT")),
-            attempt=number("DETECTRON_ATTEMPT"),
+            attempt=attempt,
+            job_uid=environment.get("PET_RDZV_ID", "").removesuffix(f"-{attempt}"),
             metrics_port=number("DETECTRON_METRICS_PORT"),
             termination_log=Path(text("DETECTRON_TERMINATION_LOG")),
             metrics_host=environment.get("DETECTRON_METRICS_HOST", "0.0.0.0"),

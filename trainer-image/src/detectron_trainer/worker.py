@@ -163,7 +163,7 @@ def train(
     Raises:
         TrainingError: see `detectron_trainer.failures`.
     """
-    fence = Fence(pod.output, pod.attempt)
+    fence = Fence(pod.output, pod.attempt, pod.job_uid)
     if world.is_main:
         fence.open()
         with replaced_atomically(pod.output / "config.yaml", "w") as file:
