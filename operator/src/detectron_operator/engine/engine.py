@@ -26,6 +26,9 @@ MISSED_RESYNCS = 3
 STUCK = 300.0
 """Seconds after which a job that still waits for a worker, or still has one, shows that nothing moves."""
 
+GATHER = 0.1
+"""Seconds that news of pods may wait for more of the same job: a gang's pods start and end together."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -126,7 +129,7 @@ class Engine:
             return
         news = self._cache.pods.remove(entry.meta) if kind == "DELETED" else self._cache.pods.upsert(entry)
         if news:
-            self._queue.add(entry.job)
+            self._queue.add_after(entry.job, GATHER)
 
     def watch_relisted(self) -> None:
         """Take in that a watch has begun anew: what was deleted before must be found."""

@@ -61,7 +61,7 @@ class Client:
             ssl=self._api.rest_client.ssl_context,
         )
         self._connector = connector
-        self._api.configuration.client_session_kwargs = {"connector": connector}
+        self._api.configuration.client_session_kwargs = {"connector": connector, "trust_env": False}
         return self
 
     async def __aexit__(

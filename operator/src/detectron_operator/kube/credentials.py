@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable, Mapping
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from kubernetes.aio import config
@@ -23,7 +25,20 @@ async def load(environ: Mapping[str, str]) -> Configuration:
         config.load_incluster_config(configuration)
     else:
         await config.load_kube_config(environ.get("KUBECONFIG"), client_configuration=configuration)
+    configuration.proxy = configuration.proxy or _proxy(configuration.host)
     return configuration
+
+
+def _proxy(server: str) -> str | None:
+    """The proxy that the environment names for this server.
+
+    aiohttp would look it up again for each request, in a thread, and read ~/.netrc as well, which is as much
+    work as the request itself.
+    """
+    parts = urlsplit(server)
+    if parts.hostname is None or proxy_bypass(parts.hostname):
+        return None
+    return getproxies().get(parts.scheme)
 
 
 async def watching_session(
@@ -49,6 +64,6 @@ async def watching_session(
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0, ssl=tls),
         headers={"Authorization": token} if token else None,
-        trust_env=True,
+        proxy=configuration.proxy,
         trace_configs=[trace],
     )
