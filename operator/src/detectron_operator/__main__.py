@@ -63,7 +63,8 @@ async def serve(settings: Settings) -> None:
                 "install the chart with crds.enabled, or kubectl apply -f crds/detectrontrainingjobs.yaml"
             )
         stop = asyncio.Event()
-        engine = Engine(settings, client, metrics, socket.gethostname(), stop.set)
+        instance = socket.gethostname()
+        engine = Engine(settings, client, metrics, instance, stop.set)
         # What is loaded by now stays until the end: the collector need not look at it again and again.
         gc.freeze()
         await kopf.operator(
@@ -75,6 +76,8 @@ async def serve(settings: Settings) -> None:
             namespaces=settings.namespaces,
             liveness_endpoint=f"http://0.0.0.0:{settings.health_port}/healthz",
             stop_flag=stop,
+            # Left to itself kopf looks up the name of a user id that no image knows.
+            identity=instance,  # type: ignore[arg-type]  # kopf does not export the type
         )
         if engine.failure is not None:
             raise engine.failure
