@@ -51,12 +51,15 @@ trainer: $(SETUP) ## Real Detectron2 under torchrun on this machine
 	$(BIN)/pytest -q tests/trainer
 
 apiserver: $(SETUP) ## The operator against a real API server and etcd
+	$(BIN)/python -m tests.cluster build kube etcd kwok
 	$(BIN)/pytest -q tests/apiserver
 
 chart: $(SETUP) ## helm render, lint, schema
+	$(BIN)/python -m tests.cluster build helm
 	$(BIN)/pytest -q tests/chart
 
 cluster: $(SETUP) ## Two real nodes, our images, Prometheus, helm (root on Debian, or KUBECONFIG)
+	$(BIN)/python -m tests.cluster build
 	$(BIN)/pytest -q tests/cluster
 
 test: lint unit trainer apiserver chart cluster ## Every layer
@@ -66,6 +69,7 @@ demo: $(SETUP) ## Train a Mask R-CNN on handwritten digits here, without a clust
 	$(BIN)/detectron-trainer run examples/digits/job.yaml --output runs/digits/output --volume data=runs/digits/data
 
 bench: $(SETUP) ## The operator's latency and throughput on a real API server
+	$(BIN)/python -m tests.cluster build kube etcd kwok
 	$(BIN)/python -m bench.operator --jobs 300
 
 cluster-up: $(SETUP) ## Start the two-node cluster (root on Debian)
