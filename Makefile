@@ -48,10 +48,11 @@ unit: $(SETUP) ## Pure functions: plan, manifests, status, progress, config
 	$(BIN)/pytest -q tests/unit
 
 trainer: $(SETUP) ## Real Detectron2 under torchrun on this machine
+	$(BIN)/python -m tests.cluster build promtool
 	$(BIN)/pytest -q tests/trainer
 
 apiserver: $(SETUP) ## The operator against a real API server and etcd
-	$(BIN)/python -m tests.cluster build kube etcd kwok
+	$(BIN)/python -m tests.cluster build kube etcd kwok promtool
 	$(BIN)/pytest -q tests/apiserver
 
 chart: $(SETUP) ## helm render, lint, schema

@@ -26,7 +26,7 @@ _EXPECTED = (
 )
 _TOOLS = {tool.name: functools.partial(binaries.build, tool) for tool in binaries.ALL}
 _IMAGES = {image.__name__: image for image in (images.pause, images.busybox, images.operator, images.trainer)}
-_BUILDS: dict[str, Callable[[], Path]] = {**_TOOLS, **_IMAGES}
+_BUILDS: dict[str, Callable[[], Path]] = {**_TOOLS, **_IMAGES, "promtool": packages.promtool}
 
 
 def main() -> int:
@@ -79,7 +79,7 @@ def _build(names: list[str]) -> int:
             f"error: nothing here is called {', '.join(unknown)}; try {', '.join(_BUILDS)}", file=sys.stderr
         )
         return 1
-    if not _TOOLS.keys() >= set(names):
+    if not {*_TOOLS, "promtool"} >= set(names):
         packages.install()
     for name in names:
         print(_BUILDS[name]())

@@ -9,6 +9,7 @@ from pathlib import Path
 from tests.cluster.command import run
 from tests.cluster.console import say
 
+PROMTOOL = "/usr/bin/promtool"
 # A file that is there once the package is installed → the package. runc, since crun refuses hybrid cgroups.
 PACKAGES = {
     "/usr/bin/containerd": "containerd",
@@ -25,7 +26,7 @@ PACKAGES = {
     "/usr/bin/mmdebstrap": "mmdebstrap",
     "/usr/bin/gcc": "gcc",
     "/usr/bin/prometheus": "prometheus",
-    "/usr/bin/promtool": "prometheus",
+    PROMTOOL: "prometheus",
 }
 # Only the programs of these are used; what was installed before, and may serve others, stays as it is.
 _SERVICES = {"containerd", "prometheus"}
@@ -57,6 +58,17 @@ def install() -> None:
     if Path("/run/systemd/system").exists():
         for service in sorted(_SERVICES.intersection(missing)):
             run("systemctl", "disable", "--now", service)
+
+
+def promtool() -> Path:
+    """The path of promtool, installed with the other packages where it is missing.
+
+    Raises:
+        MachineError: it is missing and cannot be installed here.
+    """
+    if shutil.which("promtool") is None:
+        install()
+    return Path(shutil.which("promtool") or PROMTOOL)
 
 
 def _installed(file: str) -> bool:
