@@ -8,6 +8,8 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +21,25 @@ from torch.optim.lr_scheduler import LRScheduler
 from detectron_trainer.checkpoint import AtomicCheckpointer, newest_first, read
 from detectron_trainer.failures import CheckpointCorruptError
 from detectron_trainer.model import Training
+from detectron_trainer.randomness import RandomState
 from detectron_trainer.world import World
 
 _logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResumePoint:
+    """Where a run goes on; by default at the start.
+
+    `completed` counts iterations, `content` is the checkpoint's; of that `seed` gives the images' order,
+    `random_states` are the generators' by rank and `recent_scalars` is what smoothing needs.
+    """
+
+    completed: int = 0
+    content: dict[str, Any] | None = None
+    seed: int | None = None
+    random_states: Sequence[RandomState] = ()
+    recent_scalars: Mapping[str, Any] = field(default_factory=dict)
 
 
 def newest_readable(folder: Path) -> tuple[Path, dict[str, Any]] | None:
@@ -44,8 +62,8 @@ def newest_readable(folder: Path) -> tuple[Path, dict[str, Any]] | None:
     return None
 
 
-def shared_checkpoint(world: World, folder: Path) -> dict[str, Any] | None:
-    """The content of the checkpoint to resume from on every rank, None to start anew.
+def shared_resume_point(world: World, folder: Path) -> ResumePoint:
+    """Where all ranks go on: rank 0 reads its `folder` and sends the others what it found.
 
     Raises:
         CheckpointCorruptError: see `newest_readable`; on every rank.
@@ -61,14 +79,25 @@ def shared_checkpoint(world: World, folder: Path) -> dict[str, Any] | None:
     if failure is not None:
         raise failure
     if not world.broadcast(found is not None):
-        return None
+        return ResumePoint()
     if world.size > 1:
         content = world.broadcast_bytes(found[0].read_bytes() if found else None)
         if found is None:
-            return dict(torch.load(io.BytesIO(content), map_location="cpu", weights_only=True))
+            return _resume_point(torch.load(io.BytesIO(content), map_location="cpu", weights_only=True))
     assert found is not None
     _logger.info("resuming from %s", found[0])
-    return found[1]
+    return _resume_point(found[1])
+
+
+def _resume_point(content: dict[str, Any]) -> ResumePoint:
+    """The parts of a checkpoint; Detectron2's own trainers leave all but weights and iteration out."""
+    return ResumePoint(
+        completed=content["iteration"] + 1,
+        content=content,
+        seed=content.get("seed"),
+        random_states=content.get("random_states", []),
+        recent_scalars=content.get("recent_scalars", {}),
+    )
 
 
 def restore(training: Training, checkpointer: AtomicCheckpointer, checkpoint: dict[str, Any]) -> None:

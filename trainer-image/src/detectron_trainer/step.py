@@ -36,11 +36,10 @@ class Stepper:
     that a loss is not finite on some rank. `SimpleTrainer` gathers as often, but pickled and not hidden.
     """
 
-    def __init__(self, model: nn.Module, training: Training, world: World, *, mixed_precision: bool) -> None:
+    def __init__(self, model: nn.Module, training: Training, world: World) -> None:
         self._model = model
         self._training = training
         self._world = world
-        self._mixed_precision = mixed_precision
 
     def step(self, batch: Batch, *, iteration: int, data_time: float, stop: bool) -> StepReport:
         """Train on this rank's `batch`; all ranks call it.
@@ -50,7 +49,7 @@ class Stepper:
         """
         optimizer, scaler = self._training.optimizer, self._training.scaler
         device = self._world.device.type
-        with torch.autocast(device, dtype=torch.float16, enabled=self._mixed_precision):
+        with torch.autocast(device, dtype=torch.float16, enabled=scaler.is_enabled()):
             losses = self._model(batch)
         if isinstance(losses, Tensor):
             losses = {"total_loss": losses}

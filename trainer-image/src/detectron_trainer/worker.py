@@ -8,30 +8,16 @@ from __future__ import annotations
 
 import logging
 import os
-import secrets
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
-from typing import Any
 
-import detectron_trainer.detectron2_compat  # noqa: F401  # isort: skip
-
-import torch
-from detectron2.config import CfgNode
-from detectron2.utils.env import seed_all_rng
 from prometheus_client import CollectorRegistry
 
-from detectron_trainer.attempts import Fence
-from detectron_trainer.batches import training_batches
-from detectron_trainer.checkpoint import AtomicCheckpointer, Checkpoints, replaced_atomically
-from detectron_trainer.evaluation import is_owed, read_results
 from detectron_trainer.failures import InvalidConfigError, Problem, TrainingError
-from detectron_trainer.loop import TrainingLoop
-from detectron_trainer.manifest import Job, read_job
+from detectron_trainer.manifest import read_job
 from detectron_trainer.metrics_server import MetricsServer
-from detectron_trainer.model import build_training, distribute
 from detectron_trainer.peer_watch import PeerWatch
 from detectron_trainer.pod import Pod
 from detectron_trainer.preflight import inspect
@@ -43,11 +29,8 @@ from detectron_trainer.progress import (
     Verdict,
     write_termination_message,
 )
-from detectron_trainer.randomness import restore_random_state
-from detectron_trainer.reporting import main_reporter, silent_reporter
-from detectron_trainer.resume import assert_equal_ranks, restore, shared_checkpoint
-from detectron_trainer.step import Stepper
 from detectron_trainer.stop import StopRequest
+from detectron_trainer.training_run import TrainingRun
 from detectron_trainer.verdict import PeerFailedError, verdict_of
 from detectron_trainer.world import World, join
 
@@ -105,7 +88,7 @@ def _run(
         cfg, problems = inspect(job, pod.output, pod.mounts, size, read_data=speaks_for_pod)
         with join(environment, cfg.MODEL.DEVICE) as world, PeerWatch(world, leave), _shared_fate(world):
             _agree_on(world, problems)
-            train(job, cfg, pod, world, board, registry, stop)
+            TrainingRun(job, cfg, pod, world, board, registry, clock=_now).train(stop)
     except TrainingError as error:
         verdict = verdict_of(error, rank)
         log = _logger.info if verdict.reason is Reason.PREEMPTED else _logger.error
@@ -149,107 +132,11 @@ def _posted_verdict(world: World) -> str | None:
         return None
 
 
-def train(
-    job: Job,
-    cfg: CfgNode,
-    pod: Pod,
-    world: World,
-    board: ProgressBoard,
-    registry: CollectorRegistry,
-    stop: StopRequest,
-) -> None:
-    """Train the job to its end, from the newest checkpoint if there is one; all ranks call it.
-
-    Raises:
-        TrainingError: see `detectron_trainer.failures`.
-    """
-    fence = Fence(pod.output, pod.attempt, pod.job_uid)
-    if world.is_main:
-        fence.open()
-        with replaced_atomically(pod.output / "config.yaml", "w") as file:
-            file.write(cfg.dump())
-    checkpoint = shared_checkpoint(world, pod.output)
-    start: int = checkpoint["iteration"] + 1 if checkpoint else 0
-    seed = _agreed_seed(cfg, world, checkpoint)
-    _prepare_process(cfg, seed + world.rank)
-
-    training = build_training(cfg, world)
-    evaluated = read_results(pod.output) if world.is_main else None
-    owes_evaluation = world.broadcast(is_owed(cfg, start, evaluated[1] if evaluated else None))
-    period = job.spec.metrics.period
-    if world.is_main:
-        # What is evaluated now goes into the row of the iteration before it.
-        first_row = start - 1 if owes_evaluation else start
-        reporter = main_reporter(cfg, board, registry, start, first_row, period=period, clock=_now)
-    else:
-        reporter = silent_reporter(cfg, board, period, _now)
-    if evaluated is not None and evaluated[1] <= start:
-        reporter.evaluation(*evaluated)
-    checkpointer = AtomicCheckpointer(
-        training.model, pod.output, admit=fence.check, saved=reporter.checkpoint, **training.checkpointables()
-    )
-    if checkpoint is not None:
-        restore(training, checkpointer, checkpoint)
-    elif world.is_main:
-        # The other ranks get them when the model is distributed.
-        checkpointer.load(cfg.MODEL.WEIGHTS, checkpointables=[])
-    model = distribute(training.model, world)
-    assert_equal_ranks(world, training.model, start)
-    board.update(iteration=min(start, cfg.SOLVER.MAX_ITER), max_iterations=cfg.SOLVER.MAX_ITER)
-
-    loop = TrainingLoop(
-        cfg,
-        world,
-        training,
-        Stepper(model, training, world, mixed_precision=cfg.SOLVER.AMP.ENABLED),
-        Checkpoints(
-            checkpointer,
-            period=cfg.SOLVER.CHECKPOINT_PERIOD,
-            max_iter=cfg.SOLVER.MAX_ITER,
-            keep=job.spec.checkpoint.keep,
-        ),
-        reporter,
-        stop,
-        start=start,
-        owes_evaluation=owes_evaluation,
-        seed=seed,
-        clock=time.perf_counter,
-    )
-    with closing(reporter):
-        batches = training_batches(cfg, world.size, seed, start)
-        _restore_randomness(world, checkpoint)
-        loop.run(batches, checkpoint["recent_scalars"] if checkpoint else {})
-
-
 def _agree_on(world: World, problems: list[Problem]) -> None:
     """Raises InvalidConfigError on every rank, with the problems of all, if any has some."""
     everyones = [problem for found in world.gather(problems) for problem in found]
     if everyones:
         raise InvalidConfigError(everyones)
-
-
-def _agreed_seed(cfg: CfgNode, world: World, checkpoint: Mapping[str, Any] | None) -> int:
-    """The config's seed, else the run's own from its first life on, else one that rank 0 draws."""
-    if cfg.SEED >= 0:
-        return int(cfg.SEED)
-    if checkpoint is not None:
-        return int(checkpoint["seed"])
-    return world.broadcast(secrets.randbelow(2**31))
-
-
-def _prepare_process(cfg: CfgNode, seed: int) -> None:
-    seed_all_rng(seed)
-    torch.backends.cudnn.benchmark = cfg.CUDNN_BENCHMARK
-    if cfg.get("FLOAT32_PRECISION"):
-        torch.set_float32_matmul_precision(cfg.FLOAT32_PRECISION)
-
-
-def _restore_randomness(world: World, checkpoint: Mapping[str, Any] | None) -> None:
-    states = checkpoint["random_states"] if checkpoint is not None else []
-    if len(states) == world.size:
-        restore_random_state(states[world.rank])
-    elif states:
-        _logger.warning("%d processes instead of %d: random numbers start anew", world.size, len(states))
 
 
 def configure_logging(rank: int) -> None:

@@ -1,0 +1,162 @@
+"""Putting a run together: from the newest checkpoint, or from the start, to the training loop."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from collections.abc import Callable
+from contextlib import closing
+from datetime import datetime
+
+import detectron_trainer.detectron2_compat  # noqa: F401  # isort: skip
+
+import torch
+from detectron2.config import CfgNode
+from detectron2.utils.env import seed_all_rng
+from prometheus_client import CollectorRegistry
+from torch import nn
+
+from detectron_trainer.attempts import Fence
+from detectron_trainer.batches import training_batches
+from detectron_trainer.checkpoint import AtomicCheckpointer, Checkpoints, replaced_atomically
+from detectron_trainer.evaluation import is_owed, read_results
+from detectron_trainer.loop import TrainingLoop
+from detectron_trainer.manifest import Job
+from detectron_trainer.model import Training, build_training, distribute
+from detectron_trainer.pod import Pod
+from detectron_trainer.progress import ProgressBoard
+from detectron_trainer.randomness import restore_random_state
+from detectron_trainer.reporting import Reporter, main_reporter, silent_reporter
+from detectron_trainer.resume import ResumePoint, assert_equal_ranks, restore, shared_resume_point
+from detectron_trainer.step import Stepper
+from detectron_trainer.stop import StopRequest
+from detectron_trainer.world import World
+
+_logger = logging.getLogger(__name__)
+
+
+class TrainingRun:
+    """One life of a job on this rank; `clock` tells the time of day."""
+
+    def __init__(
+        self,
+        job: Job,
+        cfg: CfgNode,
+        pod: Pod,
+        world: World,
+        board: ProgressBoard,
+        registry: CollectorRegistry,
+        *,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._job = job
+        self._cfg = cfg
+        self._pod = pod
+        self._world = world
+        self._board = board
+        self._registry = registry
+        self._clock = clock
+        self._fence = Fence(pod.output, pod.attempt, pod.job_uid)
+
+    def train(self, stop: StopRequest) -> None:
+        """Train to the end, from the newest checkpoint if there is one; all ranks call it.
+
+        Raises:
+            TrainingError: see `detectron_trainer.failures`.
+        """
+        cfg, world, max_iter = self._cfg, self._world, self._cfg.SOLVER.MAX_ITER
+        if world.is_main:
+            self._open_output()
+        point = shared_resume_point(world, self._pod.output)
+        seed = self._agreed_seed(point)
+        self._prepare_process(seed)
+        training = build_training(cfg, world)
+        owes_evaluation, reporter = self._build_reporter(point)
+        checkpoints = Checkpoints(
+            self._load(training, point, reporter),
+            period=cfg.SOLVER.CHECKPOINT_PERIOD,
+            max_iter=max_iter,
+            keep=self._job.spec.checkpoint.keep,
+        )
+        stepper = Stepper(self._distribute(training, point), training, world)
+        self._board.update(iteration=min(point.completed, max_iter), max_iterations=max_iter)
+        loop = TrainingLoop(
+            cfg,
+            world,
+            training,
+            stepper,
+            checkpoints,
+            reporter,
+            stop,
+            start=point.completed,
+            owes_evaluation=owes_evaluation,
+            seed=seed,
+            clock=time.perf_counter,
+        )
+        with closing(reporter):
+            batches = training_batches(cfg, world.size, seed, point.completed)
+            self._restore_randomness(point)
+            loop.run(batches, point.recent_scalars)
+
+    def _open_output(self) -> None:
+        self._fence.open()
+        with replaced_atomically(self._pod.output / "config.yaml", "w") as file:
+            file.write(self._cfg.dump())
+
+    def _agreed_seed(self, point: ResumePoint) -> int:
+        """The config's seed, else the run's own from its first life on, else one that rank 0 draws."""
+        if self._cfg.SEED >= 0:
+            return int(self._cfg.SEED)
+        return point.seed if point.seed is not None else self._world.broadcast(secrets.randbelow(2**31))
+
+    def _prepare_process(self, seed: int) -> None:
+        seed_all_rng(seed + self._world.rank)
+        torch.backends.cudnn.benchmark = self._cfg.CUDNN_BENCHMARK
+        if self._cfg.get("FLOAT32_PRECISION"):
+            torch.set_float32_matmul_precision(self._cfg.FLOAT32_PRECISION)
+
+    def _build_reporter(self, point: ResumePoint) -> tuple[bool, Reporter]:
+        """Whether an evaluation is owed before training, and the reporter, which knows the last one."""
+        cfg, period = self._cfg, self._job.spec.metrics.period
+        evaluated = read_results(self._pod.output) if self._world.is_main else None
+        owed = self._world.broadcast(is_owed(cfg, point.completed, evaluated[1] if evaluated else None))
+        if not self._world.is_main:
+            return owed, silent_reporter(cfg, self._board, period, self._clock)
+        # What is evaluated before training goes into the row of the iteration before it.
+        first_row = point.completed - 1 if owed else point.completed
+        reporter = main_reporter(
+            cfg, self._board, self._registry, point.completed, first_row, period=period, clock=self._clock
+        )
+        if evaluated is not None and evaluated[1] <= point.completed:
+            reporter.evaluation(*evaluated)
+        return owed, reporter
+
+    def _load(self, training: Training, point: ResumePoint, reporter: Reporter) -> AtomicCheckpointer:
+        """Load the checkpoint, else MODEL.WEIGHTS; returns what saves the run from here on."""
+        checkpointer = AtomicCheckpointer(
+            training.model,
+            self._pod.output,
+            admit=self._fence.check,
+            saved=reporter.checkpoint,
+            **training.checkpointables(),
+        )
+        if point.content is not None:
+            restore(training, checkpointer, point.content)
+        elif self._world.is_main:
+            # The other ranks get them when the model is distributed.
+            checkpointer.load(self._cfg.MODEL.WEIGHTS, checkpointables=[])
+        return checkpointer
+
+    def _distribute(self, training: Training, point: ResumePoint) -> nn.Module:
+        model = distribute(training.model, self._world)
+        assert_equal_ranks(self._world, training.model, point.completed)
+        return model
+
+    def _restore_randomness(self, point: ResumePoint) -> None:
+        """As the last thing before training: all that is built draws random numbers too."""
+        states, size = point.random_states, self._world.size
+        if len(states) == size:
+            restore_random_state(states[self._world.rank])
+        elif states:
+            _logger.warning("%d processes instead of %d: random numbers start anew", size, len(states))
