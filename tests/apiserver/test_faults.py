@@ -3,6 +3,7 @@
 Pods are run by a fake kubelet: no container is started.
 """
 
+import json
 import shutil
 import subprocess
 import threading
@@ -13,10 +14,13 @@ from typing import Any
 from urllib.parse import unquote
 
 import pytest
+import yaml
 
-from tests.apiserver.conftest import StartOperator, fresh_space
+from tests.apiserver.api import ApiError, Object
+from tests.apiserver.conftest import CRD, StartOperator, fresh_space
 from tests.apiserver.fake_trainer import progress
 from tests.apiserver.faulty_proxy import FaultyProxy, Request
+from tests.apiserver.manifest_cases import GOOD
 from tests.apiserver.operator_process import Operator
 from tests.apiserver.space import Space
 from tests.cluster.controlplane import ControlPlane
@@ -24,6 +28,7 @@ from tests.cluster.controlplane import ControlPlane
 DONE = {"reason": "Completed", "message": "trained 100 iterations", "retryable": False}
 GANG = ("job-0-0", "job-0-1")
 SECOND_GANG = ("job-1-0", "job-1-1")
+BAD: dict[str, object] = {"many": 600, "text": "two"}
 
 
 @pytest.fixture
@@ -186,6 +191,30 @@ class TestApiServer:
         assert "the API server does not know detectrontrainingjobs.detectron.dev: install" in operator.log
 
 
+class TestStoredUnderALaxerSchema:
+    def test_a_malformed_job_fails_and_others_are_served(
+        self, plane: ControlPlane, space: Space, start_operator: StartOperator
+    ) -> None:
+        anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+        crd = yaml.safe_load(CRD.read_text())
+        crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"] = anything
+        plane.kubectl("replace", "-f", "-", stdin=json.dumps(crd))
+        many, text = (
+            {"metadata": {"name": name}, "spec": {"numNodes": nodes}} for name, nodes in BAD.items()
+        )
+        space.wait(lambda: taken(space, many), "the laxer schema to be in force")
+        assert taken(space, text)
+        plane.kubectl("replace", "-f", str(CRD))
+        space.wait(lambda: not taken(space, many, dry_run=True), "the schema to be in force again")
+        operator = start_operator()
+        space.submit("good")
+        space.await_status("good", phase="Pending")
+        assert space.pods() == ["good-0-0", "good-0-1"]
+        assert "spec" in space.await_status("many", phase="Failed")["message"]
+        # Of this one the API server takes no status at all: its own rules cannot be evaluated on it.
+        space.wait(lambda: "spec.numNodes: Invalid value" in operator.log, "the operator to say why")
+
+
 class TestProcess:
     def test_stops_at_once_when_told_to(self, space: Space, operator: Operator) -> None:
         space.submit()
@@ -269,6 +298,18 @@ def kill_after_write(number: int, proxy: FaultyProxy, operator: Operator) -> lis
 
     proxy.after_write = after_write
     return victim
+
+
+def taken(space: Space, manifest: Object, dry_run: bool = False) -> bool:
+    """Whether the API server takes this job."""
+    query = "?dryRun=All" if dry_run else ""
+    name = "dry" if dry_run else manifest["metadata"]["name"]
+    whole = manifest | {"metadata": {"name": name}, "apiVersion": GOOD["apiVersion"], "kind": GOOD["kind"]}
+    try:
+        space.api.request("POST", space.api.path("detectrontrainingjobs") + query, whole)
+    except ApiError:
+        return False
+    return True
 
 
 def watches(proxy: FaultyProxy) -> int:

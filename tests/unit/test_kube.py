@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detectron_operator.engine.merge import merge_patch
-from detectron_operator.kube import errors
+from detectron_operator.kube import credentials, errors
 from detectron_operator.kube.objects import JOBS, PODS, Key, metadata
 from detectron_operator.kube.ratelimit import RateLimit
 from tests.unit.virtual_time import run
@@ -114,3 +114,23 @@ def test_the_rate_limit_lets_a_burst_pass_and_then_its_rate() -> None:
         assert slept == [0.5, 1.0, 0.5]
 
     run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("environ", "proxy"),
+    [
+        ({}, None),
+        ({"https_proxy": "http://proxy:3128"}, "http://proxy:3128"),
+        ({"https_proxy": "http://proxy:3128", "no_proxy": "api.example"}, None),
+        ({"http_proxy": "http://proxy:3128"}, None),
+    ],
+)
+def test_the_proxy_is_the_environments(
+    environ: dict[str, str], proxy: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "https_proxy", "no_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    assert credentials.proxy_for("https://api.example:6443") == proxy

@@ -15,7 +15,7 @@ from detectron_operator.engine.queue import WorkQueue
 from detectron_operator.engine.reports import Reports
 from detectron_operator.engine.resync import Resync
 from detectron_operator.kube.client import Client
-from detectron_operator.kube.errors import ConflictError, KubeError, TooManyRequestsError
+from detectron_operator.kube.errors import ConflictError, KubeError, TooManyRequestsError, UnavailableError
 from detectron_operator.kube.objects import JOBS, PODS, Key, Object, metadata
 from detectron_operator.metrics import Metrics, StateCollector
 from detectron_operator.plan import Defaults
@@ -190,7 +190,7 @@ class Engine:
             at_least = error.retry_after if isinstance(error, TooManyRequestsError) else 0.0
             delay = self._queue.retry(key, at_least)
             logger.warning("%s: %s; next try in %.1f s", key, error, delay)
-            return "unavailable"
+            return "unavailable" if isinstance(error, UnavailableError) else "refused"
         except Exception:
             logger.exception("%s: an error in the operator; next try in %.1f s", key, self._queue.retry(key))
             return "failed"

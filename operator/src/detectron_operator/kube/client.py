@@ -23,8 +23,8 @@ from detectron_operator.kube.ratelimit import RateLimit
 
 PAGE = 500
 """Objects a LIST asks for at once."""
-TIMEOUT = 30.0
-"""Seconds until an unanswered request counts as failed."""
+TIMEOUT = aiohttp.ClientTimeout(total=30)
+"""When an unanswered request counts as failed."""
 CONNECTIONS = 32
 """Requests under way at once. More only queue in the API server's priority levels instead of here."""
 KEEPALIVE = 300.0

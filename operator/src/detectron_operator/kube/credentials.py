@@ -25,11 +25,11 @@ async def load(environ: Mapping[str, str]) -> Configuration:
         config.load_incluster_config(configuration)
     else:
         await config.load_kube_config(environ.get("KUBECONFIG"), client_configuration=configuration)
-    configuration.proxy = configuration.proxy or _proxy(configuration.host)
+    configuration.proxy = configuration.proxy or proxy_for(configuration.host)
     return configuration
 
 
-def _proxy(server: str) -> str | None:
+def proxy_for(server: str) -> str | None:
     """The proxy that the environment names for this server.
 
     aiohttp would look it up again for each request, in a thread, and read ~/.netrc as well, which is as much

@@ -1,0 +1,89 @@
+"""Progress reports: the newest counts, at most once in a period, and nonsense changes nothing."""
+
+import json
+
+from prometheus_client import generate_latest
+
+from detectron_operator.engine.reports import Reports
+from detectron_operator.kube.objects import Key
+from detectron_operator.metrics import Metrics
+
+JOB = Key("default", "job")
+
+
+class Setting:
+    """Reports with a clock to turn and a list of the jobs that said something new."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.news: list[Key] = []
+        self.metrics = Metrics("test")
+        self.reports = Reports(5.0, lambda: self.now, self.news.append, self.metrics)
+
+    def polls(self, result: str) -> float:
+        value = self.metrics.registry.get_sample_value(
+            "detectron_operator_progress_polls_total", {"result": result}
+        )
+        return value or 0.0
+
+
+def document(iteration: int) -> bytes:
+    return json.dumps(
+        {
+            "version": 1,
+            "phase": "Training",
+            "attempt": 0,
+            "worldSize": 1,
+            "iteration": iteration,
+            "lastUpdatedTime": "2026-01-01T00:00:00Z",
+        }
+    ).encode()
+
+
+def iteration(reports: Reports) -> int | None:
+    progress = reports.get(JOB)
+    return None if progress is None else progress.iteration
+
+
+def test_the_first_report_counts_at_once_and_later_ones_once_a_period() -> None:
+    setting = Setting()
+    for second in range(12):
+        setting.now = second
+        setting.reports.take(JOB, document(second))
+    assert len(setting.news) == 3
+    assert iteration(setting.reports) == 10
+
+
+def test_an_unchanged_report_is_no_news() -> None:
+    setting = Setting()
+    for second in (0, 10, 20):
+        setting.now = second
+        setting.reports.take(JOB, document(1))
+    assert setting.news == [JOB]
+
+
+def test_nonsense_and_silence_change_nothing_and_are_counted() -> None:
+    setting = Setting()
+    setting.reports.take(JOB, document(1))
+    setting.now = 10
+    for content in (b"", b"\xff", b"{}", b"[" * 100_000, b'{"version": 2}'):
+        setting.reports.take(JOB, content)
+    setting.reports.take(JOB, None)
+    assert iteration(setting.reports) == 1
+    assert setting.news == [JOB]
+    assert (setting.polls("read"), setting.polls("malformed"), setting.polls("unreachable")) == (1, 5, 1)
+
+
+def test_a_forgotten_job_begins_anew() -> None:
+    setting = Setting()
+    setting.reports.take(JOB, document(1))
+    setting.reports.forget(JOB)
+    assert setting.reports.get(JOB) is None
+    setting.reports.take(JOB, document(0))
+    assert setting.news == [JOB, JOB]
+
+
+def test_no_metric_names_a_job() -> None:
+    setting = Setting()
+    setting.reports.take(JOB, document(1))
+    assert b"default" not in generate_latest(setting.metrics.registry)
