@@ -97,6 +97,7 @@ class Launcher:
         processes: int = 1,
         attempt: int = 0,
         fault: Mapping[str, object] | None = None,
+        environment: Mapping[str, str] | None = None,
         torchrun: Sequence[str] = ("--standalone",),
     ) -> Run:
         """Start `manifest` on `processes` processes; the `output` of an earlier run makes it resume.
@@ -122,7 +123,7 @@ class Launcher:
         with (folder / "log.txt").open("wb") as log:
             process = subprocess.Popen(
                 [*command, "--module", "detectron_trainer"],
-                env=inherited | variables,
+                env={**inherited, **variables, **(environment or {})},
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -150,6 +151,8 @@ class Launcher:
             "--local-addr=127.0.0.1",
         ]
         output = options.pop("output", None)
+        # As in a cluster's pods, where the workers keep a store of their own.
+        options["environment"] = {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
         first = self.start(manifest, output=output, torchrun=[*gang, "--rdzv-conf=is_host=true"], **options)
         second = self.start(manifest, torchrun=[*gang, "--rdzv-conf=is_host=false"], **options)
         first.wait()

@@ -109,8 +109,10 @@ def test_torchrun_s_own_stop_is_a_stop_of_the_run(launcher: Launcher, tiny_data:
     assert [row["iteration"] for row in run.rows] == list(range(run.verdict["iteration"]))
 
 
-def test_the_time_of_a_life_is_its_own(launcher: Launcher, tiny_data: Path, alone: Run) -> None:
-    """A longer schedule goes on from where the shorter one ended, at the rate that it now says."""
+def test_a_longer_schedule_goes_on_where_the_shorter_one_ended(
+    launcher: Launcher, tiny_data: Path, alone: Run
+) -> None:
+    """And at the learning rate that the config says now."""
     output = launcher.copy(alone.output)
     job = tiny.job(tiny_data, overrides=("SOLVER.MAX_ITER 14", "SOLVER.BASE_LR 0.004", "SOLVER.STEPS (13,)"))
     longer = launcher.run(job, output=output, attempt=1)
