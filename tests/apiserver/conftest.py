@@ -14,6 +14,7 @@ from tests.apiserver.fake_kubelet import FakeKubelet
 from tests.apiserver.faulty_proxy import USER
 from tests.apiserver.operator_process import Operator
 from tests.apiserver.space import Space
+from tests.chart.helm import template
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.kubectl import Kubectl
 from tests.cluster.waiting import wait_until
@@ -40,6 +41,7 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
         controller_flags=[f"--controllers={','.join(CONTROLLERS)}"],
     ) as plane:
         install_crd(plane)
+        grant_rights(plane)
         yield plane
 
 
@@ -54,10 +56,24 @@ def install_crd(plane: ControlPlane) -> None:
     )
 
 
+def grant_rights(plane: ControlPlane) -> None:
+    """Give the operator's user the rights that the chart gives to the operator, and no others."""
+    (role,) = [manifest for manifest in template() if manifest["kind"] == "ClusterRole"]
+    group = "rbac.authorization.k8s.io"
+    binding = {
+        "apiVersion": f"{group}/v1",
+        "kind": "ClusterRoleBinding",
+        "metadata": {"name": role["metadata"]["name"]},
+        "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": role["metadata"]["name"]},
+        "subjects": [{"apiGroup": group, "kind": "User", "name": USER}],
+    }
+    plane.kubectl.apply(role, binding)
+
+
 @pytest.fixture(scope="session")
 def operator_kubeconfig(plane: ControlPlane) -> Path:
     """The operator as a user of its own, so that the audit log tells its requests from the tests'."""
-    return plane.kubeconfig_for(USER, ["system:masters"])
+    return plane.kubeconfig_for(USER)
 
 
 _numbers = itertools.count()

@@ -52,7 +52,7 @@ class FaultyProxy:
 
     def __init__(self, plane: ControlPlane) -> None:
         self._server = plane.server
-        certificate = plane.authority.issue(USER, ["system:masters"])
+        certificate = plane.authority.issue(USER)
         self._tls = ssl.create_default_context(cafile=str(plane.authority.path))
         self._tls.load_cert_chain(*certificate.write(plane.directory / "proxy"))
         self.requests: list[Request] = []

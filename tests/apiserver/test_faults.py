@@ -28,7 +28,7 @@ from tests.cluster.controlplane import ControlPlane
 DONE = {"reason": "Completed", "message": "trained 100 iterations", "retryable": False}
 GANG = ("job-0-0", "job-0-1")
 SECOND_GANG = ("job-1-0", "job-1-1")
-BAD: dict[str, object] = {"many": 600, "text": "two"}
+BAD: dict[str, Object] = {"many": {"numNodes": 600}, "text": {"numNodes": "two"}}
 
 
 @pytest.fixture
@@ -199,9 +199,7 @@ class TestStoredUnderALaxerSchema:
         crd = yaml.safe_load(CRD.read_text())
         crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"] = anything
         plane.kubectl("replace", "-f", "-", stdin=json.dumps(crd))
-        many, text = (
-            {"metadata": {"name": name}, "spec": {"numNodes": nodes}} for name, nodes in BAD.items()
-        )
+        many, text = ({"metadata": {"name": name}, "spec": spec} for name, spec in BAD.items())
         space.wait(lambda: taken(space, many), "the laxer schema to be in force")
         assert taken(space, text)
         plane.kubectl("replace", "-f", str(CRD))

@@ -24,8 +24,8 @@ class Metrics:
         self.reconciles = Counter(
             "detectron_operator_reconcile",
             "Jobs looked at, by what came out: done, blocked (a child could not be created), conflict "
-            "(the job changed meanwhile), unavailable (the API server), refused (another request than a create), "
-            "failed (an error in the operator).",
+            "(the job changed meanwhile), unavailable (the API server), refused (a request other than "
+            "a create), failed (an error in the operator).",
             ["result"],
             registry=self.registry,
         )
