@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 from types import FrameType
-
-_logger = logging.getLogger(__name__)
 
 
 class StopRequest:
@@ -23,7 +20,6 @@ class StopRequest:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._receive)
 
-    def _receive(self, number: int, _frame: FrameType | None) -> None:
-        if not self.made:
-            self.made = True
-            _logger.info("%s: saving a checkpoint, then stopping", signal.Signals(number).name)
+    def _receive(self, _number: int, _frame: FrameType | None) -> None:
+        # Nothing is logged here: the signal may have come in the middle of writing a log line.
+        self.made = True
