@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import socket
 import urllib.parse
 import urllib.request
@@ -13,15 +12,12 @@ from types import TracebackType
 
 import yaml
 
+from tests.cluster import binaries
 from tests.cluster.daemon import Daemon
 from tests.cluster.waiting import wait_until
 
 SCRAPE_INTERVAL = 1.0
 """Seconds; short, so that most writes of a fast little job are seen."""
-
-
-class PrometheusMissingError(RuntimeError):
-    """Neither the packages of the test cluster nor the machine brought Prometheus along."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +44,7 @@ class Prometheus:
         self._daemon = Daemon(
             "prometheus",
             (
-                program("prometheus"),
+                str(binaries.program("prometheus")),
                 f"--config.file={config}",
                 f"--storage.tsdb.path={directory / 'data'}",
                 f"--web.listen-address=127.0.0.1:{self.port}",
@@ -130,15 +126,3 @@ def scrape_config(kubeconfig: Path) -> dict[str, object]:
             job("detectron-operator", "detectron-operator", "app_kubernetes_io_name"),
         ],
     }
-
-
-def program(name: str) -> str:
-    """The path of prometheus or promtool.
-
-    Raises:
-        PrometheusMissingError: it is not installed.
-    """
-    path = shutil.which(name)
-    if path is None:
-        raise PrometheusMissingError(f"{name} is not on PATH: install Debian's package prometheus")
-    return path

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from tests.cluster import storage
+from tests.cluster import packages, storage
 from tests.cluster.cluster import Cluster
 from tests.cluster.kubectl import Kubectl
-from tests.cluster.prometheus import Prometheus, program
+from tests.cluster.prometheus import Prometheus
 from tests.cluster.release import Release
 from tests.cluster.series import ITERATION, by_iteration, rows
 from tests.cluster.training_job import TERMINAL, TrainingJob, digits
@@ -71,7 +71,11 @@ def metrics_json(cluster: Cluster, kubectl: Kubectl, job: str) -> str:
 def check_metrics(text: str) -> None:
     """`promtool check metrics`, which must have nothing to say."""
     done = subprocess.run(
-        [program("promtool"), "check", "metrics"], input=text, text=True, capture_output=True, check=False
+        [str(packages.promtool()), "check", "metrics"],
+        input=text,
+        text=True,
+        capture_output=True,
+        check=False,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
