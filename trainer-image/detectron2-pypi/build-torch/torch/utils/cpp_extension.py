@@ -1,4 +1,4 @@
-"""An extension builder that compiles nothing and copies the model zoo's configs, which setup.py only links."""
+"""An extension builder that compiles nothing, but copies the configs of the model zoo, as links would not do."""
 
 import shutil
 from pathlib import Path
