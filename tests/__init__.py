@@ -1,1 +1,1 @@
-"""The test layers; `tests.cluster` also holds the machinery that the other layers start their API server with."""
+"""The test layers. `tests.cluster` holds the machinery, too, that other layers start their API server with."""

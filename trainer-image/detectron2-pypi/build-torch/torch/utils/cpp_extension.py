@@ -1,4 +1,4 @@
-"""An extension builder that compiles nothing, but copies the configs of the model zoo, as links would not do."""
+"""An extension builder that compiles nothing and copies the configs of the model zoo, not links to them."""
 
 import shutil
 from pathlib import Path
