@@ -1,4 +1,4 @@
-"""An extension builder that compiles nothing and copies the configs of the model zoo, not links to them."""
+"""An extension builder that compiles nothing, and copies what setup.py would only link: the zoo's configs."""
 
 import shutil
 from pathlib import Path
