@@ -1,1 +1,1 @@
-"""The test layers. `tests.cluster` holds the machinery, too, that other layers start their API server with."""
+"""The test layers. `tests.cluster` is also the machinery that other layers start their API server with."""
