@@ -11,7 +11,7 @@ import pytest
 from tests.apiserver.api import Api
 from tests.apiserver.audit import AuditLog
 from tests.apiserver.fake_kubelet import FakeKubelet
-from tests.apiserver.faulty_proxy import USER
+from tests.apiserver.faulty_proxy import USER, FaultyProxy
 from tests.apiserver.operator_process import Operator
 from tests.apiserver.space import Space
 from tests.chart.helm import template
@@ -117,3 +117,16 @@ def start_operator(space: Space, operator_kubeconfig: Path, tmp_path: Path) -> I
 def operator(start_operator: StartOperator) -> Operator:
     """An operator with the tests' usual settings."""
     return start_operator()
+
+
+@pytest.fixture
+def proxy(plane: ControlPlane) -> Iterator[FaultyProxy]:
+    """Stands between the operator and the API server."""
+    with FaultyProxy(plane) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def proxied(proxy: FaultyProxy, start_operator: StartOperator, tmp_path: Path) -> Operator:
+    """An operator that reaches the API server through the proxy only."""
+    return start_operator(proxy.kubeconfig(tmp_path / "kubeconfig"))

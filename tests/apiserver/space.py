@@ -61,6 +61,13 @@ class Space:
 
         self.wait(there, f"the pods to be {sorted(names)}", timeout)
 
+    def run(self, *pods: str) -> None:
+        """Have the fake kubelet run just these pods, once they exist, and wait until their job says so."""
+        self.await_pods(*pods)
+        for pod in pods:
+            self.kubelet.run(pod)
+        self.await_status(phase="Running")
+
     def pods(self) -> list[str]:
         """The names of all pods."""
         return [str(pod["metadata"]["name"]) for pod in self.api.list("pods")]

@@ -3,17 +3,13 @@
 Pods are run by a fake kubelet: no container is started.
 """
 
+import itertools
 import json
-import shutil
-import subprocess
-import threading
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-import pytest
 import yaml
 
 from tests.apiserver.api import ApiError, Object
@@ -31,19 +27,6 @@ SECOND_GANG = ("job-1-0", "job-1-1")
 BAD: dict[str, Object] = {"many": {"numNodes": 600}, "text": {"numNodes": "two"}}
 
 
-@pytest.fixture
-def proxy(plane: ControlPlane) -> Iterator[FaultyProxy]:
-    """Stands between the operator and the API server."""
-    with FaultyProxy(plane) as proxy:
-        yield proxy
-
-
-@pytest.fixture
-def proxied(proxy: FaultyProxy, start_operator: StartOperator, tmp_path: Path) -> Operator:
-    """An operator that reaches the API server through the proxy only."""
-    return start_operator(proxy.kubeconfig(tmp_path / "kubeconfig"))
-
-
 class TestKilled:
     """SIGKILL after every write of a job's life in turn, before the operator hears that it was done.
 
@@ -58,8 +41,7 @@ class TestKilled:
                 live(undisturbed)
                 undisturbed.wait(lambda: len(undisturbed.events()) == 2, "the last event")
             expected, events = outcome(undisturbed), Counter(undisturbed.events())
-            writes = len(undisturbed.audit.writes())
-            for number in range(1, writes + 1):
+            for number in itertools.count(1):
                 space = fresh_space(plane)
                 operator = Operator(tmp_path, kubeconfig, namespaces=space.api.namespace)
                 victim = kill_after_write(number, proxy, operator)
@@ -67,11 +49,13 @@ class TestKilled:
                     live(space)
                 assert outcome(space) == expected, f"killed after write {number}: {victim}"
                 assert Counter(space.events()) <= events, f"killed after write {number}: {victim}"
-                assert victim, f"there was no write {number}"
+                if not victim:
+                    assert number > 14, "a life has more writes than that"
+                    break
 
     def test_while_nobody_looks_the_gang_ends_and_is_found(self, space: Space, operator: Operator) -> None:
         space.submit()
-        run(space, GANG)
+        space.run(*GANG)
         operator.kill()
         space.kubelet.end("job-0-1", 0)
         space.kubelet.end("job-0-0", 0, progress(100, verdict=DONE))
@@ -82,13 +66,13 @@ class TestKilled:
         self, space: Space, operator: Operator
     ) -> None:
         space.submit()
-        run(space, GANG)
+        space.run(*GANG)
         operator.kill()
         space.api.delete("detectrontrainingjobs", "job")
         space.await_collection()
         space.submit(nodes=1)
         operator.start()
-        run(space, GANG[:1])
+        space.run(*GANG[:1])
 
 
 class TestWatches:
@@ -96,7 +80,7 @@ class TestWatches:
         space.wait(lambda: watches(proxy) == 2, "both watches")
         assert proxy.cut_watches() == 2
         space.submit()
-        run(space, GANG)
+        space.run(*GANG)
         assert proxied.process.poll() is None
 
     def test_that_are_too_old_begin_anew_and_what_they_missed_is_found(
@@ -127,7 +111,7 @@ class TestWatches:
             failed = {"kind": "Status", "code": 500, "message": "etcd has no leader"}
             assert proxy.cut_watches({"type": "ERROR", "object": failed}) == 2
             space.submit()
-            run(space, GANG)
+            space.run(*GANG)
         assert codes[0] == 1
 
     def test_are_filtered_by_the_api_server(
@@ -145,7 +129,7 @@ class TestApiServer:
         self, plane: ControlPlane, space: Space, operator: Operator
     ) -> None:
         space.submit()
-        run(space, GANG)
+        space.run(*GANG)
         with operator.kept_alive():
             plane.apiserver.kill()
             plane.start()
@@ -177,18 +161,9 @@ class TestApiServer:
 
         proxy.refuse = refuse
         space.submit()
-        run(space, GANG)
+        space.run(*GANG)
         assert len(refused) == 5
         assert space.pods() == list(GANG)
-
-    def test_without_the_custom_resource_is_refused_with_words(
-        self, plane: ControlPlane, space: Space, proxy: FaultyProxy, tmp_path: Path
-    ) -> None:
-        proxy.refuse = lambda request: 404 if request.path == "/apis/detectron.dev/v1alpha1" else None
-        operator = Operator(tmp_path, proxy.kubeconfig(tmp_path / "kubeconfig"))
-        operator.launch()
-        assert operator.process.wait(timeout=30) == 1
-        assert "the API server does not know detectrontrainingjobs.detectron.dev: install" in operator.log
 
 
 class TestStoredUnderALaxerSchema:
@@ -213,53 +188,10 @@ class TestStoredUnderALaxerSchema:
         space.wait(lambda: "spec.numNodes: Invalid value" in operator.log, "the operator to say why")
 
 
-class TestProcess:
-    def test_stops_at_once_when_told_to(self, space: Space, operator: Operator) -> None:
-        space.submit()
-        space.await_status(phase="Pending")
-        assert operator.terminate() == 0
-
-    def test_finishes_what_is_under_way(self, space: Space, proxy: FaultyProxy, proxied: Operator) -> None:
-        began = threading.Event()
-
-        def hold(request: Request) -> None:
-            if request.path.endswith("/services"):
-                began.set()
-                proxied.process.terminate()
-
-        proxy.after_write = hold
-        space.submit()
-        assert began.wait(20)
-        assert proxied.process.wait(timeout=40) == 0
-        assert space.pods() == list(GANG)
-        assert space.status()["phase"] == "Pending"
-        assert space.events() == ["Created"]
-
-    def test_metrics_please_promtool(self, space: Space, operator: Operator) -> None:
-        space.submit()
-        space.await_status(phase="Pending")
-        text = operator.metrics()
-        assert 'detectron_operator_jobs{phase="Pending"} 1.0' in text
-        promtool = shutil.which("promtool")
-        assert promtool is not None, "promtool is missing: apt-get install prometheus"
-        checked = subprocess.run(
-            [promtool, "check", "metrics"], input=text, capture_output=True, text=True, check=False
-        )
-        assert (checked.returncode, checked.stdout + checked.stderr) == (0, "")
-
-
-def run(space: Space, pods: tuple[str, ...]) -> None:
-    """Have the fake kubelet run these pods, once they exist, and wait until the job says so."""
-    space.await_pods(*pods)
-    for pod in pods:
-        space.kubelet.run(pod)
-    space.await_status(phase="Running")
-
-
 def live(space: Space) -> None:
     """A job's life: it runs, its second pod fails, it restarts, runs and completes."""
     space.submit()
-    run(space, GANG)
+    space.run(*GANG)
     space.kubelet.end("job-0-1", 1)
     space.wait(lambda: space.kubelet.finish_deletions() == ["job-0-0"], "the survivor to be stopped")
     space.await_pods("job-0-1", *SECOND_GANG)

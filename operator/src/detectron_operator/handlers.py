@@ -91,12 +91,17 @@ def registry(
             raise kopf.PermanentError("; ".join(ailments))
         return ailments
 
-    @kopf.on.event(names.GROUP, names.VERSION, names.PLURAL, registry=found)
+    _feed(engine, found)
+    return found
+
+
+def _feed(engine: Engine, registry: kopf.OperatorRegistry) -> None:
+    """Pass on what the watches say."""
+
+    @kopf.on.event(names.GROUP, names.VERSION, names.PLURAL, registry=registry)
     async def job(event: kopf.RawEvent, **_: Any) -> None:
         engine.take_job(event["type"], cast("Object", event["object"]))
 
-    @kopf.on.event("", "v1", "pods", registry=found)
+    @kopf.on.event("", "v1", "pods", registry=registry)
     async def pod(event: kopf.RawEvent, **_: Any) -> None:
         engine.take_pod(event["type"], cast("Object", event["object"]))
-
-    return found

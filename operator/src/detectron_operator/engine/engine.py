@@ -76,15 +76,7 @@ class Engine:
         self._stopping = False
         self.failure: BaseException | None = None
         """Why a background task ended."""
-        metrics.registry.register(
-            StateCollector(
-                depth=lambda: len(self._queue),
-                oldest_age=lambda: self._queue.oldest_age,
-                resynced=lambda: self._resync.last,
-                objects=lambda: {JOBS.plural: len(self._cache.jobs), PODS.plural: len(self._cache.pods)},
-                phases=lambda: [str(status_of(raw).get("phase", "New")) for raw in self._cache.jobs.values()],
-            )
-        )
+        metrics.registry.register(self._state())
 
     async def start(self) -> None:
         """Learn what there is, then begin to work.
@@ -145,6 +137,16 @@ class Engine:
             found.append(f"a job has been waiting for {self._queue.oldest_age:.0f} s")
         found += [f"{task.get_name()} has ended" for task in self._tasks if task.done()]
         return found
+
+    def _state(self) -> StateCollector:
+        """What the engine holds, for the metrics."""
+        return StateCollector(
+            depth=lambda: len(self._queue),
+            oldest_age=lambda: self._queue.oldest_age,
+            resynced=lambda: self._resync.last,
+            objects=lambda: {JOBS.plural: len(self._cache.jobs), PODS.plural: len(self._cache.pods)},
+            phases=lambda: [str(status_of(raw).get("phase", "New")) for raw in self._cache.jobs.values()],
+        )
 
     def _spawn(self, name: str, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work, name=name)

@@ -27,8 +27,9 @@ TIMEOUT = aiohttp.ClientTimeout(total=30)
 """When an unanswered request counts as failed."""
 CONNECTIONS = 32
 """Requests under way at once. More only queue in the API server's priority levels instead of here."""
-KEEPALIVE = 300.0
-"""Seconds that an idle connection stays open: a TLS handshake costs more than the request."""
+KEEPALIVE = 75.0
+"""Seconds that an idle connection stays open, as a TLS handshake costs more than the request; the API server
+itself closes it after 90."""
 
 Observe = Callable[[str, str, str], None]
 """Told verb, resource and status code (or `error`) of every request."""
