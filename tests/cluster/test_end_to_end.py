@@ -112,7 +112,7 @@ def test_two_nodes_train_one_model(
     )
     operator = release.pod()["metadata"]["name"]
     check_metrics(
-        kubectl("get", "--raw", f"/api/v1/namespaces/detectron-system/pods/{operator}:metrics/proxy/metrics")
+        kubectl("get", "--raw", f"/api/v1/namespaces/detectron-system/pods/{operator}:8081/proxy/metrics")
     )
 
     seen = follow(job, 10 * MINUTES)

@@ -172,3 +172,28 @@ def test_no_two_pods_share_a_name(pods: list[tuple[str, int, int]]) -> None:
 def test_addresses_sort_as_their_nodes() -> None:
     hosts = [names.host("train", index) for index in range(MAX_NODES)]
     assert hosts == sorted(hosts)
+
+
+@pytest.mark.parametrize(
+    ("requests", "limits", "processes", "threads"),
+    [
+        ({}, {}, 1, None),
+        ({"cpu": "1"}, {}, 1, "1"),
+        ({"cpu": "500m"}, {}, 2, "1"),
+        ({"cpu": "4"}, {"cpu": "16"}, 4, "4"),
+    ],
+)
+def test_threads_are_the_job_s_share_of_the_node(
+    requests: dict[str, str], limits: dict[str, str], processes: int, threads: str | None
+) -> None:
+    given = job(numProcPerNode=processes, resourcesPerNode={"requests": requests, "limits": limits})
+    assert _variables(pod(given, 0, 0, IMAGE)).get("OMP_NUM_THREADS") == threads
+
+
+def test_a_user_s_threads_go_before_the_default() -> None:
+    given = job(resourcesPerNode={"limits": {"cpu": "8"}}, env=[{"name": "OMP_NUM_THREADS", "value": "3"}])
+    assert _variables(pod(given, 0, 0, IMAGE))["OMP_NUM_THREADS"] == "3"
+
+
+def _variables(manifest: dict[str, Any]) -> dict[str, str]:
+    return {entry["name"]: entry["value"] for entry in _spec(manifest)["containers"][0]["env"]}

@@ -20,6 +20,7 @@ from detectron_operator.manifests.torchrun import (
     RENDEZVOUS_PORT,
     TERMINATION_LOG,
     environment,
+    threads,
 )
 
 USER = 65532
@@ -81,13 +82,13 @@ def _spread(job: TrainingJob, attempt: int) -> dict[str, object]:
 
 
 def _container(job: TrainingJob, attempt: int, index: int, trainer_image: str) -> dict[str, object]:
-    wired = environment(job, attempt, index)
+    variables = threads(job) | dict(job.spec.env) | environment(job, attempt, index)
     return {
         "name": names.CONTAINER,
         "image": job.spec.image or trainer_image,
         "imagePullPolicy": job.spec.image_pull_policy,
         "command": list(COMMAND),
-        "env": [{"name": name, "value": value} for name, value in {**job.spec.env, **wired}.items()],
+        "env": [{"name": name, "value": value} for name, value in variables.items()],
         "ports": [
             {"name": "rendezvous", "containerPort": RENDEZVOUS_PORT},
             {"name": "metrics", "containerPort": METRICS_PORT},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from detectron_operator import names
 from detectron_operator.api import TrainingJob
+from detectron_operator.quantity import parse_quantity
 
 COMMAND = ("torchrun", "--module", "detectron_trainer")
 RENDEZVOUS_PORT = 29400
@@ -38,3 +39,14 @@ def environment(job: TrainingJob, attempt: int, index: int) -> dict[str, str]:
         "DETECTRON_METRICS_PORT": str(METRICS_PORT),
         "DETECTRON_TERMINATION_LOG": TERMINATION_LOG,
     }
+
+
+def threads(job: TrainingJob) -> dict[str, str]:
+    """OMP_NUM_THREADS for the job's share of a node's processors; nothing where the job does not say it.
+
+    Left to itself PyTorch starts a thread for each processor of the node, whatever the pod may use of them.
+    """
+    asked = job.spec.limits.get("cpu") or job.spec.requests.get("cpu")
+    if asked is None:
+        return {}
+    return {"OMP_NUM_THREADS": str(max(1, int(parse_quantity(asked)) // job.spec.num_proc_per_node))}
