@@ -76,7 +76,11 @@ VARIANTS = [
                 },
             ],
             "spec/output/subPath": "runs/balloons",
-            "spec/checkpoint": {"keep": 5, "gracePeriodSeconds": 60},
+            "spec/checkpoint": {
+                "keep": 5,
+                "best": {"metric": "val/bbox/AP50"},
+                "gracePeriodSeconds": 60,
+            },
             "spec/metrics": {"period": 5},
             "spec/env": [{"name": "NCCL_DEBUG", "value": "INFO"}],
             "spec/nodeSelector": {"gpu": "h100"},
@@ -102,6 +106,7 @@ BAD = [
         "too many processes", {"spec/numProcPerNode": 65}, ("spec.numProcPerNode", "less than or equal to 64")
     ),
     Case("negative backoff", {"spec/runPolicy/backoffLimit": -1}, ("spec.runPolicy.backoffLimit",)),
+    Case("best by AP of what", {"spec/checkpoint/best": {"metric": "AP"}}, ("spec.checkpoint.best.metric",)),
     Case("keep nothing", {"spec/checkpoint/keep": 0}, ("spec.checkpoint.keep",)),
     Case(
         "grace too short", {"spec/checkpoint/gracePeriodSeconds": 1}, ("spec.checkpoint.gracePeriodSeconds",)

@@ -116,7 +116,7 @@ class Launcher:
             "DETECTRON_METRICS_PORT": "0",
             "DETECTRON_TERMINATION_LOG": str(folder / "termination.json"),
             "OMP_NUM_THREADS": "1",
-            "PYTHONPATH": str(ROOT),
+            "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, [inherited.get("PYTHONPATH")])]),
             "TINY_FAULT": json.dumps(fault or {}),
         }
         command = [sys.executable, "-m", "torch.distributed.run", *torchrun, f"--nproc-per-node={processes}"]

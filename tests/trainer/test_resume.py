@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from pathlib import Path
@@ -97,6 +98,25 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(
     assert "resuming from" in resumed.log
     assert "model_0000007.pth" in resumed.log
     assert_equal_training(resumed, alone)
+
+
+def test_the_best_checkpoint_stays_the_best_in_another_life(launcher: Launcher, tiny_data: Path) -> None:
+    job = faulty_job(tiny_data)
+    job["spec"]["checkpoint"] = {"keep": 1, "best": {"metric": "tiny_test/bbox/AP"}}
+    killed = launcher.run(job, processes=2, fault={"kind": "sigkill", "rank": 0, "step": 9})
+    assert "bbox/AP" in killed.rows[5]
+    first = json.loads((killed.output / "best.json").read_text())
+    assert first["iteration"] == 6
+
+    resumed = launcher.run(job, processes=2, output=killed.output, attempt=1)
+    assert resumed.verdict["reason"] == "Completed", resumed.log
+    precisions = {int(row["iteration"]) + 1: row["bbox/AP"] for row in resumed.rows if "bbox/AP" in row}
+    winner = max(precisions, key=lambda completed: (precisions[completed], -completed))
+    best = resumed.message["bestCheckpoint"]
+    assert (best["metric"], best["iteration"]) == ("tiny_test/bbox/AP", winner)
+    assert best["value"] == pytest.approx(precisions[winner] / 100)
+    assert torch.load(best["path"])["iteration"] == winner - 1
+    assert Path(best["path"]) == resumed.output / "model_best.pth"
 
 
 def test_torchrun_s_own_stop_is_a_stop_of_the_run(launcher: Launcher, tiny_data: Path) -> None:

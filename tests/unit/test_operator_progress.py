@@ -28,6 +28,13 @@ FULL = document(
         "path": "/output/model_0000079.pth",
         "time": "2026-03-01T11:59:00+00:00",
     },
+    bestCheckpoint={
+        "iteration": 60,
+        "path": "/output/model_best.pth",
+        "time": "2026-03-01T11:58:00+00:00",
+        "metric": "val/bbox/AP",
+        "value": 0.23456789,
+    },
     verdict=verdict("Preempted", retryable=True, rank=0, iteration=100),
 )
 
@@ -65,6 +72,13 @@ def test_as_status() -> None:
             "iteration": 80,
             "path": "/output/model_0000079.pth",
             "time": "2026-03-01T11:59:00Z",
+        },
+        "bestCheckpoint": {
+            "iteration": 60,
+            "path": "/output/model_best.pth",
+            "time": "2026-03-01T11:58:00Z",
+            "metric": "val/bbox/AP",
+            "value": "0.234568",
         },
         "lastUpdatedTime": "2026-03-01T12:00:00Z",
     }

@@ -48,6 +48,17 @@ def test_a_good_job_has_none(data: Path) -> None:
     assert problems(tiny.job(data), world_size=4) == []
 
 
+def test_what_is_best_is_judged_by_a_test_dataset(data: Path) -> None:
+    manifest = tiny.job(data, spec={"checkpoint": {"best": {"metric": "tiny_val/bbox/AP"}}})
+    assert problems(manifest) == [
+        "spec.checkpoint.best.metric: tiny_val/bbox/AP begins with none of the test datasets: tiny_test"
+    ]
+    manifest["spec"]["datasets"].pop()
+    assert problems(manifest) == [
+        "spec.checkpoint.best: needs a dataset with split test, by whose evaluation to tell which is best"
+    ]
+
+
 def with_dataset(data: Path, **fields: Any) -> dict[str, Any]:
     manifest = tiny.job(data)
     manifest["spec"]["datasets"][0] |= fields

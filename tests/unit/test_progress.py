@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from detectron_trainer.progress import (
     BYTE_LIMIT,
+    BestCheckpoint,
     Checkpoint,
     Evaluation,
     Phase,
@@ -21,8 +22,8 @@ from detectron_trainer.progress import (
     ProgressBoard,
     Reason,
     Verdict,
-    write_termination_message,
 )
+from detectron_trainer.termination_message import write_termination_message
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "crds/progress.schema.json").read_text())
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA, format_checker=jsonschema.FormatChecker())
@@ -46,6 +47,10 @@ documents = st.builds(
     evaluation=st.none()
     | st.builds(Evaluation, iteration=counts, metrics=metrics, average_precision=st.none() | st.floats()),
     last_checkpoint=st.none() | st.builds(Checkpoint, iteration=counts, path=anything, time=times),
+    best_checkpoint=st.none()
+    | st.builds(
+        BestCheckpoint, iteration=counts, path=anything, time=times, metric=anything, value=st.floats()
+    ),
     verdict=st.none()
     | st.builds(
         Verdict,
@@ -68,6 +73,9 @@ FINISHED = Progress(
     metrics={"total_loss": 0.25, "lr": 0.01},
     evaluation=Evaluation(iteration=90, metrics={"digits/bbox/AP": 0.5}, average_precision=0.5),
     last_checkpoint=Checkpoint(iteration=90, path="/output/model_final.pth", time=NOW),
+    best_checkpoint=BestCheckpoint(
+        iteration=60, path="/output/model_best.pth", time=NOW, metric="digits/bbox/AP", value=0.6
+    ),
     verdict=Verdict(reason=Reason.COMPLETED, message="trained 90 iterations", retryable=False),
     last_updated_time=NOW,
 )

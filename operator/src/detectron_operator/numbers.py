@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from detectron_operator import shape
-from detectron_operator.progress import Progress
+from detectron_operator.progress import BestCheckpoint, Checkpoint, Progress
 
 FIELDS = frozenset(
     {
@@ -19,6 +19,7 @@ FIELDS = frozenset(
         "metrics",
         "evaluation",
         "lastCheckpoint",
+        "bestCheckpoint",
         "lastUpdatedTime",
     }
 )
@@ -83,7 +84,8 @@ def _reported(progress: Progress) -> dict[str, object | None]:
         "eta": None if remaining is None else duration(remaining),
         "metrics": _metrics(progress.metrics, longest=_MAX_METRIC_NAME) or None,
         "evaluation": _evaluation(progress),
-        "lastCheckpoint": _checkpoint(progress),
+        "lastCheckpoint": _checkpoint(progress.last_checkpoint),
+        "bestCheckpoint": _best_checkpoint(progress.best_checkpoint),
         "lastUpdatedTime": timestamp(progress.last_updated_time),
     }
 
@@ -112,8 +114,7 @@ def _evaluation(progress: Progress) -> dict[str, object] | None:
     return shown
 
 
-def _checkpoint(progress: Progress) -> dict[str, object] | None:
-    checkpoint = progress.last_checkpoint
+def _checkpoint(checkpoint: Checkpoint | None) -> dict[str, object] | None:
     if checkpoint is None:
         return None
     return {
@@ -121,3 +122,10 @@ def _checkpoint(progress: Progress) -> dict[str, object] | None:
         "path": checkpoint.path,
         "time": timestamp(checkpoint.time),
     }
+
+
+def _best_checkpoint(best: BestCheckpoint | None) -> dict[str, object] | None:
+    shown = _checkpoint(best)
+    if best is None or shown is None:
+        return None
+    return shown | {"metric": best.metric, "value": f"{best.value:.6g}"}

@@ -43,6 +43,14 @@ class Checkpoint:
 
 
 @dataclass(frozen=True, kw_only=True)
+class BestCheckpoint(Checkpoint):
+    """The checkpoint whose evaluation had the best `value` of `metric`."""
+
+    metric: str
+    value: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Verdict:
     """Why a run ended."""
 
@@ -67,6 +75,7 @@ class Progress:
     metrics: tuple[tuple[str, float], ...]
     evaluation: Evaluation | None
     last_checkpoint: Checkpoint | None
+    best_checkpoint: BestCheckpoint | None
     last_updated_time: datetime
     verdict: Verdict | None
 
@@ -108,6 +117,11 @@ def _document(raw: Mapping[str, object]) -> Progress:
             if "lastCheckpoint" in raw
             else None
         ),
+        best_checkpoint=(
+            _best_checkpoint(shape.mapping(raw["bestCheckpoint"], "bestCheckpoint"))
+            if "bestCheckpoint" in raw
+            else None
+        ),
         last_updated_time=shape.time(raw.get("lastUpdatedTime", MISSING), "lastUpdatedTime"),
         verdict=_verdict(shape.mapping(raw["verdict"], "verdict")) if "verdict" in raw else None,
     )
@@ -127,6 +141,16 @@ def _checkpoint(raw: Mapping[str, object]) -> Checkpoint:
         iteration=_count(raw, "iteration"),
         path=shape.text(raw.get("path", MISSING), "lastCheckpoint.path", at_most=512),
         time=shape.time(raw.get("time", MISSING), "lastCheckpoint.time"),
+    )
+
+
+def _best_checkpoint(raw: Mapping[str, object]) -> BestCheckpoint:
+    return BestCheckpoint(
+        iteration=_count(raw, "iteration"),
+        path=shape.text(raw.get("path", MISSING), "bestCheckpoint.path", at_most=512),
+        time=shape.time(raw.get("time", MISSING), "bestCheckpoint.time"),
+        metric=shape.text(raw.get("metric", MISSING), "bestCheckpoint.metric", at_most=128),
+        value=_number(raw.get("value", MISSING), "bestCheckpoint.value"),
     )
 
 

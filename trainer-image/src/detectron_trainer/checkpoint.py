@@ -25,6 +25,7 @@ from detectron_trainer.failures import CheckpointCorruptError, OutputNotWritable
 
 TAG = "last_checkpoint"
 FINAL = "model_final.pth"
+BEST = "model_best.pth"
 _NUMBERED = re.compile(r"model_(\d{7,})\.pth")
 
 
@@ -123,7 +124,7 @@ class AtomicCheckpointer(DetectionCheckpointer):  # type: ignore[misc]
 
 def newest_first(folder: Path) -> list[Path]:
     """The folder's checkpoints: the one that `last_checkpoint` names, then by time of writing."""
-    files = [*_numbered(folder), *folder.glob(FINAL)]
+    files = [*_numbered(folder), *folder.glob(FINAL), *folder.glob(BEST)]
     tag = folder / TAG
     last = tag.read_text(errors="replace").strip() if tag.is_file() else ""
     return sorted(
@@ -161,10 +162,11 @@ def read(path: Path) -> dict[str, Any]:
 class Checkpoints:
     """When checkpoints are saved, and how many stay: each `period` iterations, at the end, and on request.
 
-    Beside the final one the newest `keep` stay, whichever life of the run wrote them.
+    Beside the final and the best one the newest `keep` stay, whichever life of the run wrote them.
     """
 
     def __init__(self, checkpointer: AtomicCheckpointer, *, period: int, max_iter: int, keep: int) -> None:
+        self._checkpointer = checkpointer
         self._folder = Path(checkpointer.save_dir)
         self._periodic = PeriodicCheckpointer(checkpointer, period, max_iter)
         self._period = period
@@ -188,6 +190,10 @@ class Checkpoints:
         numbered = sorted(_numbered(self._folder), key=lambda path: path.stat().st_mtime_ns)
         for surplus in numbered[: -self._keep]:
             surplus.unlink()
+
+    def save_best(self, iteration: int, **state: object) -> None:
+        """Save in place of the best so far: as whole a checkpoint as any, which a run can go on from."""
+        self._checkpointer.save(BEST.removesuffix(".pth"), iteration=iteration, **state)
 
 
 def _numbered(folder: Path) -> list[Path]:

@@ -15,8 +15,17 @@ import detectron_trainer.detectron2_compat  # noqa: F401  # isort: skip
 from detectron2.config import CfgNode
 from detectron2.utils.events import EventStorage
 
+from detectron_trainer.best import BestSoFar
 from detectron_trainer.checkpoint import Checkpoints
-from detectron_trainer.evaluation import EvaluationStopped, evaluate, is_due, scalars, write_results
+from detectron_trainer.evaluation import (
+    EvaluationStopped,
+    Results,
+    evaluate,
+    is_due,
+    scalars,
+    summarize,
+    write_results,
+)
 from detectron_trainer.failures import PreemptedError
 from detectron_trainer.metrics_file import put_recent_values, recent_values
 from detectron_trainer.model import Training, share_buffers
@@ -33,8 +42,8 @@ _logger = logging.getLogger(__name__)
 class TrainingLoop:
     """Trains from iteration `start` to the last.
 
-    `owes_evaluation` asks for an evaluation before that; `seed`, of the images' order, goes into checkpoints;
-    `clock` counts seconds.
+    `best` judges evaluations on rank 0, where the best checkpoint is to be kept. `owes_evaluation` asks for
+    an evaluation before that; `seed`, of the images' order, goes into checkpoints; `clock` counts seconds.
     """
 
     def __init__(
@@ -46,6 +55,7 @@ class TrainingLoop:
         checkpoints: Checkpoints,
         reporter: Reporter,
         stop: StopRequest,
+        best: BestSoFar | None,
         *,
         start: int,
         owes_evaluation: bool,
@@ -59,6 +69,7 @@ class TrainingLoop:
         self._checkpoints = checkpoints
         self._reporter = reporter
         self._stop = stop
+        self._best = best
         self._start = start
         self._owes_evaluation = owes_evaluation
         self._seed = seed
@@ -96,7 +107,8 @@ class TrainingLoop:
 
         completed = iteration + 1
         if self._checkpoints.is_due(completed):
-            self._save(storage)
+            self._save(storage, self._checkpoints.save)
+            self._saved = completed
         if is_due(self._cfg, completed) and not report.stop:
             self._evaluate(storage)
             self._reporter.write()
@@ -105,22 +117,19 @@ class TrainingLoop:
         if report.stop:
             self._leave(storage)
 
-    def _save(self, storage: EventStorage) -> None:
-        """Save on rank 0 what all ranks need to go on after this iteration."""
+    def _save(self, storage: EventStorage, write: Callable[..., None]) -> None:
+        """Save by `write`, on rank 0, what all ranks need to go on after this iteration."""
         share_buffers(self._training.model, self._world)
         states = self._world.gather(random_state())
-        self._saved = storage.iter + 1
         if self._world.is_main:
             self._reporter.phase(Phase.CHECKPOINTING)
-            self._checkpoints.save(
-                storage.iter, seed=self._seed, random_states=states, recent_scalars=recent_values(storage)
-            )
+            write(storage.iter, seed=self._seed, random_states=states, recent_scalars=recent_values(storage))
             self._reporter.phase(Phase.TRAINING)
 
     def _leave(self, storage: EventStorage) -> NoReturn:
         completed = storage.iter + 1
         if self._saved != completed:
-            self._save(storage)
+            self._save(storage, self._checkpoints.save)
         raise PreemptedError(f"stopped after iteration {completed} of {self._max_iter}", iteration=completed)
 
     def _evaluate(self, storage: EventStorage) -> None:
@@ -136,9 +145,20 @@ class TrainingLoop:
         if self._world.is_main:
             for name, value in scalars(results).items():
                 storage.put_scalar(name, value, smoothing_hint=False)
+        # Before the results are on record: a life that ends in between evaluates anew.
+        self._save_if_best(storage, results)
+        if self._world.is_main:
             write_results(Path(self._cfg.OUTPUT_DIR), results, storage.iter + 1)
             self._reporter.evaluation(results, storage.iter + 1)
         self._reporter.phase(Phase.TRAINING)
+
+    def _save_if_best(self, storage: EventStorage, results: Results) -> None:
+        evaluation = summarize(results, storage.iter + 1)
+        is_best = self._best is not None and self._best.beaten_by(evaluation)
+        if self._world.broadcast(is_best):
+            self._save(storage, self._checkpoints.save_best)
+            if self._best is not None:
+                self._reporter.best(self._best.replace(evaluation))
 
 
 def _put_report(storage: EventStorage, report: StepReport, seconds: float) -> None:

@@ -94,8 +94,13 @@ class Output(Part):
         return self
 
 
+class Best(Part):
+    metric: Annotated[str, StringConstraints(pattern=r"^[^/]+/[^/]+/[^/]+$", max_length=128)] | None = None
+
+
 class CheckpointPolicy(Part):
     keep: Annotated[int, Field(ge=1, le=1000)] = 3
+    best: Best | None = None
     grace_period_seconds: Annotated[int, Field(ge=10, le=3600)] = 120
 
 
@@ -232,8 +237,8 @@ def _siblings(location: tuple[str | int, ...]) -> list[str]:
     """The fields that the part at `location` may have."""
     parts: dict[str, type[Part]] = {
         "spec": Spec, "config": Config, "datasets": Dataset, "keypoints": Keypoints, "volumes": Volume,
-        "output": Output, "checkpoint": CheckpointPolicy, "metrics": Metrics, "env": EnvironmentVariable,
-        "resourcesPerNode": Resources, "runPolicy": RunPolicy,
+        "output": Output, "checkpoint": CheckpointPolicy, "best": Best, "metrics": Metrics,
+        "env": EnvironmentVariable, "resourcesPerNode": Resources, "runPolicy": RunPolicy,
     }  # fmt: skip
     names = [step for step in location if isinstance(step, str)]
     part = parts[names[-1]] if names else Job

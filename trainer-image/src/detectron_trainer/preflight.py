@@ -60,6 +60,7 @@ def inspect(
             Problem(WHERE, f"SOLVER.REFERENCE_WORLD_SIZE {cfg.SOLVER.REFERENCE_WORLD_SIZE}: {error}")
         )
     problems += _judge_settings(cfg, world_size)
+    problems += _judge_best(job, cfg)
     if read_data:
         problems += _judge_data(job, cfg, mounts)
     cfg.freeze()
@@ -104,6 +105,17 @@ def _judge_settings(cfg: CfgNode, world_size: int) -> Iterator[Problem]:
     if cfg.MODEL.WEIGHTS.startswith("/") and not Path(cfg.MODEL.WEIGHTS).is_file():
         yield Problem("spec.weights", f"{cfg.MODEL.WEIGHTS} (MODEL.WEIGHTS) does not exist")
     yield from _judge_dataset_names(cfg)
+
+
+def _judge_best(job: Job, cfg: CfgNode) -> Iterator[Problem]:
+    best, where = job.spec.checkpoint.best, "spec.checkpoint.best"
+    if best is None:
+        return
+    if not cfg.DATASETS.TEST:
+        yield Problem(where, "needs a dataset with split test, by whose evaluation to tell which is best")
+    elif best.metric is not None and best.metric.partition("/")[0] not in cfg.DATASETS.TEST:
+        known = ", ".join(cfg.DATASETS.TEST)
+        yield Problem(f"{where}.metric", f"{best.metric} begins with none of the test datasets: {known}")
 
 
 def _judge_extras(cfg: CfgNode) -> Iterator[Problem]:

@@ -6,16 +6,13 @@ copied into the job's status, so it is small, finite and valid whatever the trai
 
 from __future__ import annotations
 
-import fcntl
 import json
 import math
-import os
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
-from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
 VERSION = 1
@@ -80,6 +77,14 @@ class Checkpoint:
 
 
 @dataclass(frozen=True, kw_only=True)
+class BestCheckpoint(Checkpoint):
+    """The checkpoint whose evaluation had the best `value` so far of `metric`, named as in `Evaluation`."""
+
+    metric: str
+    value: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Evaluation:
     """Results of one evaluation as ratios, named dataset/task/kind such as ``digits_validation/bbox/AP50``.
 
@@ -105,6 +110,7 @@ class Progress:
     metrics: Mapping[str, float] = field(default_factory=dict)
     evaluation: Evaluation | None = None
     last_checkpoint: Checkpoint | None = None
+    best_checkpoint: BestCheckpoint | None = None
     verdict: Verdict | None = None
 
     @property
@@ -146,6 +152,7 @@ class Progress:
             "metrics": _metrics(self.metrics, metric_count),
             "evaluation": self.evaluation and _evaluation(self.evaluation, evaluation_count),
             "lastCheckpoint": self.last_checkpoint and _checkpoint(self.last_checkpoint),
+            "bestCheckpoint": self.best_checkpoint and _best_checkpoint(self.best_checkpoint),
             "lastUpdatedTime": _timestamp(self.last_updated_time),
             "verdict": self.verdict and _verdict(self.verdict, message_length),
         }
@@ -160,8 +167,8 @@ class Progress:
         """
         try:
             document: dict[str, Any] = json.loads(text)
-            evaluation, checkpoint, verdict = (
-                document.get(key) for key in ("evaluation", "lastCheckpoint", "verdict")
+            evaluation, checkpoint, best, verdict = (
+                document.get(key) for key in ("evaluation", "lastCheckpoint", "bestCheckpoint", "verdict")
             )
             return cls(
                 phase=Phase(document["phase"]),
@@ -179,11 +186,9 @@ class Progress:
                     average_precision=evaluation.get("averagePrecision"),
                 ),
                 last_checkpoint=checkpoint
-                and Checkpoint(
-                    iteration=checkpoint["iteration"],
-                    path=checkpoint["path"],
-                    time=datetime.fromisoformat(checkpoint["time"]),
-                ),
+                and Checkpoint(**{**checkpoint, "time": datetime.fromisoformat(checkpoint["time"])}),
+                best_checkpoint=best
+                and BestCheckpoint(**{**best, "time": datetime.fromisoformat(best["time"])}),
                 verdict=verdict and Verdict(**{**verdict, "reason": Reason(verdict["reason"])}),
             )
         except (KeyError, TypeError, AttributeError) as error:
@@ -201,6 +206,7 @@ class ProgressChanges(TypedDict, total=False):
     metrics: Mapping[str, float]
     evaluation: Evaluation | None
     last_checkpoint: Checkpoint | None
+    best_checkpoint: BestCheckpoint | None
     verdict: Verdict | None
 
 
@@ -220,28 +226,6 @@ class ProgressBoard:
     def snapshot(self) -> Progress:
         with self._lock:
             return self._progress
-
-
-def write_termination_message(path: Path, progress: Progress) -> None:
-    """Write `progress` to the termination log, unless a verdict stands there already.
-
-    The first process of a pod to fail knows the cause, its peers only that a connection broke: the first
-    verdict stays. The file is written in place because in a pod it is a mount of its own.
-    """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    with os.fdopen(descriptor, "r+b") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        if not _holds_verdict(file.read(BYTE_LIMIT)):
-            file.seek(0)
-            file.truncate()
-            file.write(progress.to_json().encode())
-
-
-def _holds_verdict(content: bytes) -> bool:
-    try:
-        return Progress.from_json(content).verdict is not None
-    except ValueError:
-        return False
 
 
 def _metrics(values: Mapping[str, float], count: int) -> list[dict[str, object]]:
@@ -278,6 +262,11 @@ def _checkpoint(checkpoint: Checkpoint) -> dict[str, object]:
         "path": path if len(path) <= _PATH_LENGTH else "…" + path[1 - _PATH_LENGTH :],
         "time": _timestamp(checkpoint.time),
     }
+
+
+def _best_checkpoint(best: BestCheckpoint) -> dict[str, object] | None:
+    value = _metrics({best.metric: best.value}, 1)
+    return {**_checkpoint(best), "metric": value[0]["name"], "value": value[0]["value"]} if value else None
 
 
 def _verdict(verdict: Verdict, length: int) -> dict[str, object]:

@@ -21,7 +21,7 @@ from prometheus_client import CollectorRegistry
 
 from detectron_trainer.evaluation import Results, summarize
 from detectron_trainer.metrics_file import drop_rows_from
-from detectron_trainer.progress import Checkpoint, Phase, ProgressBoard
+from detectron_trainer.progress import BestCheckpoint, Checkpoint, Phase, ProgressBoard
 from detectron_trainer.progress_writer import ProgressWriter
 from detectron_trainer.prometheus_writer import PrometheusWriter
 
@@ -77,6 +77,9 @@ class Reporter:
         self._board.update(last_checkpoint=Checkpoint(iteration=completed, path=str(path), time=now))
         if self._prometheus is not None:
             self._prometheus.observe_checkpoint(now)
+
+    def best(self, best: BestCheckpoint) -> None:
+        self._board.update(best_checkpoint=best)
 
     def close(self) -> None:
         for writer in self._writers:

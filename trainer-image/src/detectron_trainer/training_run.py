@@ -19,6 +19,7 @@ from torch import nn
 
 from detectron_trainer.attempts import Fence
 from detectron_trainer.batches import training_batches
+from detectron_trainer.best import BestSoFar
 from detectron_trainer.checkpoint import AtomicCheckpointer, Checkpoints, replaced_atomically
 from detectron_trainer.evaluation import is_owed, read_results
 from detectron_trainer.loop import TrainingLoop
@@ -89,6 +90,7 @@ class TrainingRun:
             checkpoints,
             reporter,
             stop,
+            self._best_so_far(reporter),
             start=point.completed,
             owes_evaluation=owes_evaluation,
             seed=seed,
@@ -131,6 +133,15 @@ class TrainingRun:
         if evaluated is not None and evaluated[1] <= point.completed:
             reporter.evaluation(*evaluated)
         return owed, reporter
+
+    def _best_so_far(self, reporter: Reporter) -> BestSoFar | None:
+        wanted = self._job.spec.checkpoint.best
+        if wanted is None or not self._world.is_main:
+            return None
+        best = BestSoFar(self._pod.output, wanted.metric, self._clock)
+        if best.checkpoint is not None:
+            reporter.best(best.checkpoint)
+        return best
 
     def _load(self, training: Training, point: ResumePoint, reporter: Reporter) -> AtomicCheckpointer:
         """Load the checkpoint, else MODEL.WEIGHTS; returns what saves the run from here on."""

@@ -27,9 +27,9 @@ from detectron_trainer.progress import (
     ProgressBoard,
     Reason,
     Verdict,
-    write_termination_message,
 )
 from detectron_trainer.stop import StopRequest
+from detectron_trainer.termination_message import write_termination_message
 from detectron_trainer.training_run import TrainingRun
 from detectron_trainer.verdict import PeerFailedError, verdict_of
 from detectron_trainer.world import World, join
