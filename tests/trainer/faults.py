@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -44,6 +45,10 @@ def _accident(kind: str, losses: Any) -> Any:
         raise RuntimeError("the accident")
     if kind == "out-of-memory":
         raise torch.OutOfMemoryError("CUDA out of memory, says the accident")
+    if kind == "disk-full":
+        # Where the next checkpoint is written, as if the disk filled up meanwhile.
+        Path(os.environ["DETECTRON_OUTPUT"], f".{FAULT['file']}.unfinished").symlink_to("/dev/full")
+        return losses
     number = {"sigkill": signal.SIGKILL, "sigterm": signal.SIGTERM}[kind]
     os.kill(os.getpid(), number)
     return losses

@@ -84,6 +84,17 @@ def test_what_was_trained_after_a_damaged_file_outlives_it(tmp_path: Path) -> No
     assert names(tmp_path) == ["model_0000005.pth"]
 
 
+def test_a_full_disk_is_no_use_to_try_again(tmp_path: Path) -> None:
+    saves = checkpointer(tmp_path, training())
+    saves.save("model_0000001", iteration=1)
+    (tmp_path / ".model_0000003.pth.unfinished").symlink_to("/dev/full")
+    with pytest.raises(OutputNotWritableError, match="No space left") as caught:
+        saves.save("model_0000003", iteration=3)
+    assert not caught.value.retryable
+    assert names(tmp_path) == ["model_0000001.pth"]
+    assert not list(tmp_path.glob(".*"))
+
+
 @pytest.fixture
 def no_space() -> Iterator[None]:
     """Files may not grow beyond a few bytes."""
@@ -131,6 +142,21 @@ def test_the_newest_that_can_be_read_counts(tmp_path: Path, caplog: pytest.LogCa
     assert found[0].name == "model_0000001.pth"
     assert found[1]["iteration"] == 1
     assert len(caplog.messages) == 2
+
+
+def test_a_file_cut_at_any_byte_gives_way_to_the_one_before(tmp_path: Path) -> None:
+    saves = checkpointer(tmp_path, training())
+    saves.save("model_0000001", iteration=1)
+    saves.save("model_0000003", iteration=3)
+    newest = tmp_path / "model_0000003.pth"
+    content = newest.read_bytes()
+    cuts = [*range(0, len(content), 41), len(content) - 1]
+    assert len(cuts) > 50
+    for cut in cuts:
+        newest.write_bytes(content[:cut])
+        found = newest_readable(tmp_path)
+        assert found is not None
+        assert found[1]["iteration"] == 1, f"cut after {cut} of {len(content)} bytes"
 
 
 def flip_a_byte(path: Path) -> None:

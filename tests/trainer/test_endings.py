@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from detectron_trainer.resume import newest_readable
 from tests.trainer import tiny
 from tests.trainer.conftest import Launcher
 from tests.trainer.test_resume import faulty_job
@@ -64,6 +65,31 @@ def test_an_invalid_config_names_every_problem_and_is_final(launcher: Launcher, 
         "spec.plugins[0]: no_such_plugin cannot be imported: "
         "ModuleNotFoundError: No module named 'no_such_plugin'",
     ]
+
+
+def test_a_full_disk_is_the_verdict_and_costs_no_checkpoint(launcher: Launcher, tiny_data: Path) -> None:
+    fault = {"kind": "disk-full", "rank": 0, "step": 5, "file": "model_0000007.pth"}
+    run = launcher.run(faulty_job(tiny_data), processes=2, fault=fault)
+    assert run.process.returncode == 1
+    assert run.verdict["reason"] == "OutputNotWritable", run.log
+    assert "No space left on device" in run.verdict["message"]
+    assert not run.verdict["retryable"]
+    assert (run.output / "last_checkpoint").read_text() == "model_0000003.pth"
+    found = newest_readable(run.output)
+    assert found is not None
+    assert found[0].name == "model_0000003.pth"
+
+
+def test_rank_0_saves_what_it_holds_when_a_peer_dies(launcher: Launcher, tiny_data: Path) -> None:
+    job = faulty_job(tiny_data)
+    first, _ = launcher.run_two_pods(job, fault={"kind": "sigkill", "rank": 1, "step": 6})
+    assert first.verdict["reason"] == "ProcessFailed", first.log
+    # Six iterations are completed, the schedule's own checkpoint holds four.
+    assert first.message["lastCheckpoint"]["iteration"] == 6
+    assert (first.output / "last_checkpoint").read_text() == "model_0000005.pth"
+    resumed = launcher.run(job, processes=2, output=first.output, attempt=1)
+    assert "model_0000005.pth" in resumed.log
+    assert [row["iteration"] for row in resumed.rows] == list(range(12))
 
 
 def test_an_attempt_that_is_over_writes_nothing_more(launcher: Launcher, tiny_data: Path) -> None:

@@ -31,6 +31,7 @@ from detectron_trainer.verdict import PeerFailedError, verdict_of
         (FencedError("x"), Reason.PROCESS_FAILED, True, 2),
         (torch.OutOfMemoryError("x"), Reason.OUT_OF_MEMORY, False, 2),
         (KeyError("x"), Reason.PROCESS_FAILED, True, 2),
+        (OSError(errno.ENOSPC, "x"), Reason.OUTPUT_NOT_WRITABLE, False, 2),
         (OutputNotWritableError("/output", OSError(errno.EIO, "x")), Reason.OUTPUT_NOT_WRITABLE, True, 2),
         (OutputNotWritableError("/output", OSError(errno.ENOSPC, "x")), Reason.OUTPUT_NOT_WRITABLE, False, 2),
     ],

@@ -31,7 +31,11 @@ _NUMBERED = re.compile(r"model_(\d{7,})\.pth")
 
 @contextmanager
 def replaced_atomically(path: Path, mode: str) -> Iterator[IO[Any]]:
-    """Open a new file that takes the place of `path` once it is on the disk; an error leaves `path` alone."""
+    """Open a new file that takes the place of `path` once it is on the disk; an error leaves `path` alone.
+
+    Raises:
+        OutputNotWritableError: it cannot be written.
+    """
     unfinished = path.with_name(f".{path.name}.unfinished")
     try:
         with unfinished.open(mode) as file:
@@ -39,8 +43,10 @@ def replaced_atomically(path: Path, mode: str) -> Iterator[IO[Any]]:
             file.flush()
             os.fsync(file.fileno())
         unfinished.replace(path)
-    except BaseException:
+    except BaseException as error:
         unfinished.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise OutputNotWritableError(path.parent, error) from error
         raise
     folder = os.open(path.parent, os.O_RDONLY)
     try:
@@ -94,7 +100,7 @@ class AtomicCheckpointer(DetectionCheckpointer):  # type: ignore[misc]
         try:
             super().save(name, **kwargs)
         # PyTorch makes a RuntimeError of what its file object raises.
-        except (OSError, RuntimeError) as error:
+        except RuntimeError as error:
             raise OutputNotWritableError(self.save_dir, error) from error
         self._saved(Path(self.save_dir, f"{name}.pth"), kwargs["iteration"] + 1)
 

@@ -26,7 +26,7 @@ from detectron_trainer.evaluation import (
     summarize,
     write_results,
 )
-from detectron_trainer.failures import PreemptedError
+from detectron_trainer.failures import PreemptedError, TrainingError
 from detectron_trainer.metrics_file import put_recent_values, recent_values
 from detectron_trainer.model import Training, share_buffers
 from detectron_trainer.progress import Phase
@@ -76,6 +76,7 @@ class TrainingLoop:
         self._clock = clock
         self._max_iter: int = cfg.SOLVER.MAX_ITER
         self._saved = start
+        self._completed = start
 
     def run(self, batches: Iterator[Batch], recent: Mapping[str, Any]) -> None:
         """Train and evaluate; all ranks call it. `recent` holds the scalars that the checkpoint brought.
@@ -92,8 +93,14 @@ class TrainingLoop:
                     self._evaluate(storage)
                     self._reporter.write()
             self._reporter.phase(Phase.TRAINING)
-            for iteration in range(self._start, self._max_iter):
-                self._iterate(storage, iteration, batches)
+            try:
+                for iteration in range(self._start, self._max_iter):
+                    self._iterate(storage, iteration, batches)
+            except TrainingError:
+                raise
+            except Exception:
+                self._rescue()
+                raise
 
     def _iterate(self, storage: EventStorage, iteration: int, batches: Iterator[Batch]) -> None:
         storage.iter = iteration
@@ -103,9 +110,9 @@ class TrainingLoop:
         report = self._stepper.step(batch, iteration=iteration, data_time=waited, stop=self._stop.made)
         storage.put_scalar("lr", learning_rate(self._training.optimizer), smoothing_hint=False)
         self._training.scheduler.step()
+        self._completed = completed = iteration + 1
         _put_report(storage, report, self._clock() - began)
 
-        completed = iteration + 1
         if self._checkpoints.is_due(completed):
             self._save(storage, self._checkpoints.save)
             self._saved = completed
@@ -125,6 +132,20 @@ class TrainingLoop:
             self._reporter.phase(Phase.CHECKPOINTING)
             write(storage.iter, seed=self._seed, random_states=states, recent_scalars=recent_values(storage))
             self._reporter.phase(Phase.TRAINING)
+
+    def _rescue(self) -> None:
+        """Save what rank 0 holds when a peer is lost, or anything else broke a step off, and ask nobody.
+
+        Its weights are those of the last completed iteration. Lost are the other ranks' random numbers, and
+        running statistics have seen the images of the iteration that broke off.
+        """
+        if not self._world.is_main or self._stepper.applying or self._completed == self._saved:
+            return
+        _logger.warning("a step has failed: saving iteration %d before leaving", self._completed)
+        try:
+            self._checkpoints.save(self._completed - 1, seed=self._seed)
+        except TrainingError as error:
+            _logger.error("what was trained since the last checkpoint is lost: %s", error)
 
     def _leave(self, storage: EventStorage) -> NoReturn:
         completed = storage.iter + 1

@@ -40,6 +40,8 @@ class Stepper:
         self._model = model
         self._training = training
         self._world = world
+        self.applying = False
+        """Whether the optimizer changes weights just now: after an error in that they are of no iteration."""
 
     def step(self, batch: Batch, *, iteration: int, data_time: float, stop: bool) -> StepReport:
         """Train on this rank's `batch`; all ranks call it.
@@ -59,8 +61,10 @@ class Stepper:
         optimizer.zero_grad()
         torch.autograd.backward(scaler.scale(total))
         report = self._end_exchange(losses, sums, exchange, iteration)
+        self.applying = True
         scaler.step(optimizer)
         scaler.update()
+        self.applying = False
         return report
 
     def _begin_exchange(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from dataclasses import asdict
 from typing import Self
@@ -38,6 +39,8 @@ def verdict_of(error: BaseException, rank: int) -> Verdict:
             rank=rank if error.rank is None and not error.concerted else error.rank,
             iteration=error.iteration,
         )
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return Verdict(reason=Reason.OUTPUT_NOT_WRITABLE, message=str(error), retryable=False, rank=rank)
     message = f"{type(error).__name__}: {error}"
     if isinstance(error, torch.OutOfMemoryError):
         return Verdict(reason=Reason.OUT_OF_MEMORY, message=message, retryable=False, rank=rank)
