@@ -7,19 +7,18 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.apiserver.conftest import install_crd
 from tests.apiserver.manifest_cases import BAD, GOOD, VARIANTS, Case, Document
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.kubectl import Kubectl, KubectlError
 
-CRD = Path(__file__).parents[2] / "crds" / "detectrontrainingjobs.yaml"
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*/job*.yaml"))
 
 
 @pytest.fixture(scope="module")
 def kubectl(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubectl]:
     with ControlPlane(tmp_path_factory.mktemp("crd"), controllers=False, scheduler=False) as plane:
-        plane.kubectl("apply", "-f", str(CRD))
-        plane.kubectl("wait", "--for=condition=Established", "crd/detectrontrainingjobs.detectron.dev")
+        install_crd(plane)
         yield plane.kubectl
 
 
