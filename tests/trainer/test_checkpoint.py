@@ -195,7 +195,7 @@ def test_an_edited_config_takes_effect(tmp_path: Path) -> None:
     assert found is not None
 
     after = training(config(BASE_LR=0.05, WEIGHT_DECAY=0.5, STEPS=(5,)))
-    restore(after, checkpointer(tmp_path, after), found[1])
+    restore(after, checkpointer(tmp_path, after), found[1], 4)
     group = after.optimizer.param_groups[0]
     assert (group["lr"], group["weight_decay"]) == (pytest.approx(0.05), 0.5)
     # The momentum did come back, so that the schedule alone makes the next step differ.
@@ -212,7 +212,7 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
     assert found is not None
     other = training(width=4)
     with pytest.raises(CheckpointCorruptError, match="1 have other shapes"):
-        restore(other, checkpointer(tmp_path, other), found[1])
+        restore(other, checkpointer(tmp_path, other), found[1], 4)
 
 
 def test_a_later_attempt_takes_the_folder(tmp_path: Path) -> None:

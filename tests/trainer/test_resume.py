@@ -134,7 +134,29 @@ def test_a_longer_schedule_goes_on_where_the_shorter_one_ended(
 ) -> None:
     """And at the learning rate that the config says now."""
     output = launcher.copy(alone.output)
-    job = tiny.job(tiny_data, overrides=("SOLVER.MAX_ITER 14", "SOLVER.BASE_LR 0.004", "SOLVER.STEPS (13,)"))
-    longer = launcher.run(job, output=output, attempt=1)
+    overrides = (
+        "SOLVER.MAX_ITER 14",
+        "SOLVER.BASE_LR 0.004",
+        "SOLVER.STEPS (13,)",
+        "SOLVER.IMS_PER_BATCH 2",
+    )
+    longer = launcher.run(tiny.job(tiny_data, overrides=overrides), output=output, attempt=1, processes=2)
     assert [row["iteration"] for row in longer.rows] == list(range(14))
     assert [row["lr"] for row in longer.rows[12:]] == pytest.approx([0.004, 0.0004])
+    assert "edited, in effect from iteration 12 on: " in longer.log
+    for edit in ("BASE_LR 0.01 -> 0.004", "IMS_PER_BATCH 4 -> 2", "MAX_ITER 12 -> 14", "processes 1 -> 2"):
+        assert edit in longer.log
+    assert torch.load(output / "model_final.pth")["images"] == 12 * 4 + 2 * 2
+
+
+def test_the_linear_rule_goes_on_at_the_same_image(launcher: Launcher, tiny_data: Path, alone: Run) -> None:
+    """Twice the processes: twice the batch and the rate, half the iterations; 32 images make four."""
+    output = launcher.copy(alone.output)
+    for name in ("model_final.pth", "model_0000011.pth"):
+        (output / name).unlink()
+    job = tiny.job(tiny_data, overrides=("SOLVER.REFERENCE_WORLD_SIZE 1", "SOLVER.STEPS (10,)"))
+    scaled = launcher.run(job, output=output, attempt=1, processes=2)
+    assert scaled.verdict["reason"] == "Completed", scaled.log
+    assert [row["iteration"] for row in scaled.rows] == list(range(6))
+    assert [row["lr"] for row in scaled.rows[4:]] == pytest.approx([0.02, 0.002])
+    assert torch.load(output / "model_final.pth")["images"] == 12 * 4

@@ -12,14 +12,16 @@ from detectron2.config import CfgNode
 from detectron2.data import build_detection_train_loader, get_detection_dataset_dicts
 from torch.utils.data import DataLoader
 
+from detectron_trainer.lineage import Lineage, images_drawn_before
 from detectron_trainer.sampler import training_sampler
 from detectron_trainer.step import Batch
+from detectron_trainer.world import World
 
 
-def training_batches(cfg: CfgNode, world_size: int, seed: int, start_iteration: int) -> Iterator[Batch]:
-    """Batches of IMS_PER_BATCH / world size images from iteration `start_iteration` on.
+def training_batches(cfg: CfgNode, world: World, lineage: Lineage) -> Iterator[Batch]:
+    """Batches of IMS_PER_BATCH / world size images, from where the lives before have got to.
 
-    `seed` is the same on all ranks and in all lives of the run: it gives the order of the images.
+    The lineage's `seed`, the same on all ranks and in all lives of the run, gives the order of the images.
     Augmentation draws from this process' generators or, in data-loader workers, from ones seeded by seed and
     iteration.
     """
@@ -29,10 +31,10 @@ def training_batches(cfg: CfgNode, world_size: int, seed: int, start_iteration: 
         min_keypoints=cfg.MODEL.ROI_KEYPOINT_HEAD.MIN_KEYPOINTS_PER_IMAGE if cfg.MODEL.KEYPOINT_ON else 0,
         proposal_files=cfg.DATASETS.PROPOSAL_FILES_TRAIN if cfg.MODEL.LOAD_PROPOSALS else None,
     )
-    drawn = start_iteration * cfg.SOLVER.IMS_PER_BATCH // world_size
-    sampler = training_sampler(cfg, dataset, seed, drawn)
+    drawn = images_drawn_before(world.rank, world.size, lineage.images_before)
+    sampler = training_sampler(cfg, dataset, lineage.seed, drawn)
     batches = build_detection_train_loader(cfg, dataset=dataset, sampler=sampler)
-    _seed_workers(batches, seed + start_iteration)
+    _seed_workers(batches, lineage.seed + lineage.start)
     return cast("Iterator[Batch]", iter(batches))
 
 

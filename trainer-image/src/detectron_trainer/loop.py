@@ -27,6 +27,7 @@ from detectron_trainer.evaluation import (
     write_results,
 )
 from detectron_trainer.failures import PreemptedError, TrainingError
+from detectron_trainer.lineage import Lineage
 from detectron_trainer.metrics_file import put_recent_values, recent_values
 from detectron_trainer.model import Training, share_buffers
 from detectron_trainer.progress import Phase
@@ -40,10 +41,10 @@ _logger = logging.getLogger(__name__)
 
 
 class TrainingLoop:
-    """Trains from iteration `start` to the last.
+    """Trains from where `lineage` begins to the last iteration.
 
     `best` judges evaluations on rank 0, where the best checkpoint is to be kept. `owes_evaluation` asks for
-    an evaluation before that; `seed`, of the images' order, goes into checkpoints; `clock` counts seconds.
+    an evaluation before that; `lineage` goes into checkpoints; `clock` counts seconds.
     """
 
     def __init__(
@@ -57,9 +58,8 @@ class TrainingLoop:
         stop: StopRequest,
         best: BestSoFar | None,
         *,
-        start: int,
         owes_evaluation: bool,
-        seed: int,
+        lineage: Lineage,
         clock: Callable[[], float],
     ) -> None:
         self._cfg = cfg
@@ -70,9 +70,9 @@ class TrainingLoop:
         self._reporter = reporter
         self._stop = stop
         self._best = best
-        self._start = start
+        self._start = start = lineage.start
         self._owes_evaluation = owes_evaluation
-        self._seed = seed
+        self._lineage = lineage
         self._clock = clock
         self._max_iter: int = cfg.SOLVER.MAX_ITER
         self._saved = start
@@ -130,7 +130,8 @@ class TrainingLoop:
         states = self._world.gather(random_state())
         if self._world.is_main:
             self._reporter.phase(Phase.CHECKPOINTING)
-            write(storage.iter, seed=self._seed, random_states=states, recent_scalars=recent_values(storage))
+            lasting = self._lineage.state(storage.iter + 1)
+            write(storage.iter, **lasting, random_states=states, recent_scalars=recent_values(storage))
             self._reporter.phase(Phase.TRAINING)
 
     def _rescue(self) -> None:
@@ -143,7 +144,7 @@ class TrainingLoop:
             return
         _logger.warning("a step has failed: saving iteration %d before leaving", self._completed)
         try:
-            self._checkpoints.save(self._completed - 1, seed=self._seed)
+            self._checkpoints.save(self._completed - 1, **self._lineage.state(self._completed))
         except TrainingError as error:
             _logger.error("what was trained since the last checkpoint is lost: %s", error)
 

@@ -9,17 +9,21 @@ import hashlib
 import io
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import detectron_trainer.detectron2_compat  # noqa: F401  # isort: skip
+
 import torch
+from detectron2.config import CfgNode
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from detectron_trainer.checkpoint import AtomicCheckpointer, newest_first, read
 from detectron_trainer.failures import CheckpointCorruptError
+from detectron_trainer.lineage import Settings
 from detectron_trainer.model import Training
 from detectron_trainer.randomness import RandomState
 from detectron_trainer.world import World
@@ -32,14 +36,28 @@ class ResumePoint:
     """Where a run goes on; by default at the start.
 
     `completed` counts iterations, `content` is the checkpoint's; of that `seed` gives the images' order,
-    `random_states` are the generators' by rank and `recent_scalars` is what smoothing needs.
+    `images` counts those drawn, `settings` is what the run was told, `random_states` are the generators' by
+    rank and `recent_scalars` is what smoothing needs.
     """
 
     completed: int = 0
     content: dict[str, Any] | None = None
     seed: int | None = None
+    images: int | None = None
+    settings: Settings = field(default_factory=dict)
     random_states: Sequence[RandomState] = ()
     recent_scalars: Mapping[str, Any] = field(default_factory=dict)
+
+    def on_the_schedule_of(self, cfg: CfgNode) -> ResumePoint:
+        """This point in iterations of `cfg`.
+
+        SOLVER.REFERENCE_WORLD_SIZE asks for Detectron2's linear rule: with other processes the batch, the
+        learning rate and the length of the schedule change, and images tell where on it the run has got to.
+        Without it an iteration stays one, whatever the batch is now.
+        """
+        if self.images is None or cfg.SOLVER.REFERENCE_WORLD_SIZE == 0:
+            return self
+        return replace(self, completed=self.images // cfg.SOLVER.IMS_PER_BATCH)
 
 
 def newest_readable(folder: Path) -> tuple[Path, dict[str, Any]] | None:
@@ -95,16 +113,24 @@ def _resume_point(content: dict[str, Any]) -> ResumePoint:
         completed=content["iteration"] + 1,
         content=content,
         seed=content.get("seed"),
+        images=content.get("images"),
+        settings=content.get("settings", {}),
         random_states=content.get("random_states", []),
         recent_scalars=content.get("recent_scalars", {}),
     )
 
 
-def restore(training: Training, checkpointer: AtomicCheckpointer, checkpoint: dict[str, Any]) -> None:
-    """Load the checkpoint, but keep the optimizer's settings from the config, which may have been edited."""
+def restore(
+    training: Training, checkpointer: AtomicCheckpointer, checkpoint: dict[str, Any], completed: int
+) -> None:
+    """Load the checkpoint, but keep the optimizer's settings from the config, which may have been edited.
+
+    `completed` is where on the config's schedule the run has got to.
+    """
     settings = _settings(training.optimizer)
     base_lrs = list(training.scheduler.base_lrs)
     checkpointer.restore(checkpoint)
+    training.scheduler.last_epoch = completed
     _apply_settings(training.optimizer, training.scheduler, settings, base_lrs)
 
 

@@ -20,7 +20,7 @@ class ContinuedSampler(Sampler[int]):
     """A rank's endless stream of indices without the first `skipped` of them.
 
     Detectron2's training samplers are pure functions of their seed, so leaving out what earlier lives of the
-    run have drawn continues the order: each rank has drawn IMS_PER_BATCH / world size indices an iteration.
+    run have drawn continues the order.
 
     Exact without data-loader workers or with one, and images of one orientation. Otherwise Detectron2 itself
     trains images out of the sampler's order: aspect-ratio grouping holds back at most a rank's batch less one

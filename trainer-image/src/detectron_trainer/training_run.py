@@ -22,6 +22,7 @@ from detectron_trainer.batches import training_batches
 from detectron_trainer.best import BestSoFar
 from detectron_trainer.checkpoint import AtomicCheckpointer, Checkpoints, replaced_atomically
 from detectron_trainer.evaluation import is_owed, read_results
+from detectron_trainer.lineage import Lineage, edits, settings_of
 from detectron_trainer.loop import TrainingLoop
 from detectron_trainer.manifest import Job
 from detectron_trainer.model import Training, build_training, distribute
@@ -69,9 +70,10 @@ class TrainingRun:
         cfg, world, max_iter = self._cfg, self._world, self._cfg.SOLVER.MAX_ITER
         if world.is_main:
             self._open_output()
-        point = shared_resume_point(world, self._pod.output)
+        point = shared_resume_point(world, self._pod.output).on_the_schedule_of(cfg)
         seed = self._agreed_seed(point)
         self._prepare_process(seed)
+        lineage = self._continue_lineage(point, seed)
         training = build_training(cfg, world)
         owes_evaluation, reporter = self._build_reporter(point)
         checkpoints = Checkpoints(
@@ -91,13 +93,12 @@ class TrainingRun:
             reporter,
             stop,
             self._best_so_far(reporter),
-            start=point.completed,
             owes_evaluation=owes_evaluation,
-            seed=seed,
+            lineage=lineage,
             clock=time.perf_counter,
         )
         with closing(reporter):
-            batches = training_batches(cfg, world.size, seed, point.completed)
+            batches = training_batches(cfg, world, lineage)
             self._restore_randomness(point)
             loop.run(batches, point.recent_scalars)
 
@@ -111,6 +112,19 @@ class TrainingRun:
         if self._cfg.SEED >= 0:
             return int(self._cfg.SEED)
         return point.seed if point.seed is not None else self._world.broadcast(secrets.randbelow(2**31))
+
+    def _continue_lineage(self, point: ResumePoint, seed: int) -> Lineage:
+        batch: int = self._cfg.SOLVER.IMS_PER_BATCH
+        settings = settings_of(self._cfg, self._world.size)
+        if changed := edits(point.settings, settings):
+            _logger.info("edited, in effect from iteration %d on: %s", point.completed, "; ".join(changed))
+        return Lineage(
+            seed=seed,
+            start=point.completed,
+            images_before=point.completed * batch if point.images is None else point.images,
+            images_per_iteration=batch,
+            settings=settings,
+        )
 
     def _prepare_process(self, seed: int) -> None:
         seed_all_rng(seed + self._world.rank)
@@ -153,7 +167,7 @@ class TrainingRun:
             **training.checkpointables(),
         )
         if point.content is not None:
-            restore(training, checkpointer, point.content)
+            restore(training, checkpointer, point.content, point.completed)
         elif self._world.is_main:
             # The other ranks get them when the model is distributed.
             checkpointer.load(self._cfg.MODEL.WEIGHTS, checkpointables=[])
