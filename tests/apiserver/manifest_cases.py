@@ -88,6 +88,7 @@ VARIANTS = [
             "spec/runPolicy": {"suspend": True, "backoffLimit": 0},
         },
     ),
+    Case("own trainer", {"spec/trainer": "my_pkg.loops:main"}),
     Case("ephemeral output", {"spec/output": {"ephemeral": True}}),
     Case("weights from scratch", {"spec/weights": ""}),
     Case("longest name", {"metadata/name": "a" * 50}),
@@ -140,6 +141,12 @@ BAD = [
         {"spec/datasets/0/keypoints": {"names": ["a", "b"], "sigmas": [0.1]}},
         ("spec.datasets[0].keypoints", "equally long"),
     ),
+    Case(
+        "own trainer with what ours does",
+        {"spec/trainer": "my_pkg.loops:main", "spec/checkpoint/best": {}},
+        ("spec", "spec.checkpoint.best is of our own loop"),
+    ),
+    Case("trainer without a name", {"spec/trainer": "my_pkg.loops"}, ("spec.trainer",)),
     Case("plugin path", {"spec/plugins": ["my/plugin.py"]}, ("spec.plugins[0]",)),
     Case(
         "output twice",

@@ -152,7 +152,8 @@ class Launcher:
         ]
         output = options.pop("output", None)
         # As in a cluster's pods, where the workers keep a store of their own.
-        options["environment"] = {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
+        inherited = options.pop("environment", None) or {}
+        options["environment"] = {**inherited, "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
         first = self.start(manifest, output=output, torchrun=[*gang, "--rdzv-conf=is_host=true"], **options)
         second = self.start(manifest, torchrun=[*gang, "--rdzv-conf=is_host=false"], **options)
         first.wait()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -26,6 +26,8 @@ from detectron_trainer.failures import CheckpointCorruptError, OutputNotWritable
 TAG = "last_checkpoint"
 FINAL = "model_final.pth"
 BEST = "model_best.pth"
+TRAINING_STATE = frozenset({"model", "optimizer", "scheduler", "iteration"})
+"""What a checkpoint of our own loop holds at least."""
 _NUMBERED = re.compile(r"model_(\d{7,})\.pth")
 
 
@@ -138,8 +140,8 @@ def newest_first(folder: Path) -> list[Path]:
     )
 
 
-def read(path: Path) -> dict[str, Any]:
-    """The content of a checkpoint file on the CPU.
+def read(path: Path, parts: Set[str] = TRAINING_STATE) -> dict[str, Any]:
+    """The content of a checkpoint file on the CPU, which must hold `parts`.
 
     Raises:
         CheckpointCorruptError: it is cut short, damaged, or no checkpoint of a training run.
@@ -157,10 +159,7 @@ def read(path: Path) -> dict[str, Any]:
     # A damaged archive or pickle fails in many ways, none of which is our bug.
     except Exception as error:
         raise CheckpointCorruptError(f"{path} cannot be read: {type(error).__name__}: {error}") from error
-    if (
-        not isinstance(content, dict)
-        or not {"model", "optimizer", "scheduler", "iteration"} <= content.keys()
-    ):
+    if not isinstance(content, dict) or not parts <= content.keys():
         raise CheckpointCorruptError(f"{path} holds no training state")
     return content
 
@@ -192,15 +191,18 @@ class Checkpoints:
             self._periodic.step(iteration, **state)
         else:
             self._periodic.save(f"model_{iteration:07d}", iteration=iteration, **state)
-        # By time of writing: a damaged file may have a higher number than what was trained after it.
-        numbered = sorted(_numbered(self._folder), key=lambda path: path.stat().st_mtime_ns)
-        for surplus in numbered[: -self._keep]:
-            surplus.unlink()
+        prune(self._folder, self._keep)
 
     def save_best(self, iteration: int, **state: object) -> None:
         """Save in place of the best so far: as whole a checkpoint as any, which a run can go on from."""
         self._checkpointer.save(BEST.removesuffix(".pth"), iteration=iteration, **state)
 
+
+def prune(folder: Path, keep: int) -> None:
+    """Delete all numbered checkpoints but the newest `keep`."""
+    # By time of writing: a damaged file may have a higher number than what was trained after it.
+    for surplus in sorted(_numbered(folder), key=lambda path: path.stat().st_mtime_ns)[:-keep]:
+        surplus.unlink()
 
 def _numbered(folder: Path) -> list[Path]:
     return [path for path in folder.glob("model_*.pth") if _NUMBERED.fullmatch(path.name)]

@@ -1,7 +1,7 @@
 """Makes Detectron2 0.6 work with today's Python stack; does nothing to newer sources.
 
 Import this module before anything of Detectron2. Version 0.6 (2021) is what package indexes have; the
-upstream repository, which the image installs, needs none of it.
+upstream repository, which the image installs, needs none of it but `create_ddp_model` on the CPU.
 """
 
 from __future__ import annotations
@@ -25,11 +25,14 @@ warnings.filterwarnings("ignore", message="The given buffer is not writable", ca
 # Its anchor generator calls meshgrid without the argument that PyTorch will require one day.
 warnings.filterwarnings("ignore", message="torch.meshgrid: in an upcoming release", category=UserWarning)
 
+import detectron2.engine  # noqa: E402
 import torch.distributed as dist  # noqa: E402
+from detectron2.engine import defaults  # noqa: E402
 from detectron2.evaluation import coco_evaluation  # noqa: E402
 from detectron2.modeling.meta_arch import retinanet  # noqa: E402
 from detectron2.utils import comm  # noqa: E402
 from pycocotools.cocoeval import COCOeval  # noqa: E402
+from torch import nn  # noqa: E402
 
 
 def create_local_process_group(processes_per_node: int) -> None:
@@ -41,6 +44,24 @@ def create_local_process_group(processes_per_node: int) -> None:
         group = dist.new_group(list(range(first, first + processes_per_node)))
         if first <= dist.get_rank() < first + processes_per_node:
             comm._LOCAL_PROCESS_GROUP = group
+
+
+def _create_ddp_model(model: nn.Module, **options: object) -> nn.Module:
+    """`create_ddp_model`, which names a GPU for each model, also one on the CPU."""
+    on_cpu = all(parameter.device.type == "cpu" for parameter in model.parameters())
+    distributed: nn.Module = _original_create_ddp_model(
+        model, **{**({"device_ids": None} if on_cpu else {}), **options}
+    )
+    return distributed
+
+
+def _trainer_state(trainer: defaults.DefaultTrainer) -> dict[str, object]:
+    return {**super(defaults.DefaultTrainer, trainer).state_dict(), "_trainer": trainer._trainer.state_dict()}
+
+
+def _load_trainer_state(trainer: defaults.DefaultTrainer, state: dict[str, object]) -> None:
+    super(defaults.DefaultTrainer, trainer).load_state_dict(state)
+    trainer._trainer.load_state_dict(state["_trainer"])
 
 
 def has_compiled_operators() -> bool:
@@ -61,3 +82,9 @@ if not has_compiled_operators():
     coco_evaluation.COCOeval_opt = COCOeval
 _get_norm = retinanet.get_norm
 retinanet.get_norm = _norm_of_any_width
+_original_create_ddp_model = defaults.create_ddp_model
+detectron2.engine.create_ddp_model = defaults.create_ddp_model = _create_ddp_model
+if "state_dict" not in vars(defaults.DefaultTrainer):
+    # DefaultTrainer 0.6 leaves the optimizer out of its checkpoints.
+    defaults.DefaultTrainer.state_dict = _trainer_state
+    defaults.DefaultTrainer.load_state_dict = _load_trainer_state

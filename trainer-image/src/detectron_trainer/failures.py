@@ -65,6 +65,13 @@ class NonFiniteLossError(TrainingError):
     concerted = True
 
 
+class LoopLossNotFiniteError(TrainingError):
+    """The user's own loop found a loss that is not finite, on the rank that raises this."""
+
+    reason = Reason.NON_FINITE_LOSS
+    retryable = False
+
+
 class PreemptedError(TrainingError):
     """The run was asked to stop and its state is saved."""
 

@@ -31,6 +31,15 @@ KIND = "DetectronTrainingJob"
 AbsolutePath = Annotated[str, StringConstraints(pattern=r"^/.+$", max_length=1024)]
 Override = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)* +\S")]
 ModuleName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$")]
+Reference = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:"
+        r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$",
+        max_length=256,
+    ),
+]
+"""A function or class of the user's as ``module:name``."""
 DatasetName = Annotated[
     str, StringConstraints(pattern=r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$", max_length=63)
 ]
@@ -131,6 +140,7 @@ class Spec(Part):
     output: Output
     weights: Annotated[str, Field(max_length=1024)] | None = None
     plugins: Annotated[tuple[ModuleName, ...], Field(max_length=32)] = ()
+    trainer: Reference | None = None
     volumes: Annotated[tuple[Volume, ...], Field(max_length=16)] = ()
     checkpoint: CheckpointPolicy = CheckpointPolicy()
     metrics: Metrics = Metrics()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from detectron_trainer.failures import Problem
 from detectron_trainer.manifest import Dataset, Job
 from detectron_trainer.pod import Mounts
 from detectron_trainer.sampler import SAMPLERS
+from detectron_trainer.user_code import judge
 
 CLASS_COUNTS = {
     "GeneralizedRCNN": "ROI_HEADS",
@@ -30,6 +32,7 @@ CLASS_COUNTS = {
 """The section of MODEL that holds NUM_CLASSES, by meta-architecture; a plugin's own is not judged."""
 
 WHERE = "spec.config"
+OURS_ALONE = "is of our own loop, which spec.trainer replaces"
 _MISSING_SHOWN = 5
 
 
@@ -49,7 +52,10 @@ def inspect(
 
     `read_data` leaves the annotation files alone where another process of the node reads them.
     """
+    extend_python_path(job, mounts)
     problems = import_plugins(job.spec.plugins)
+    if job.spec.trainer is not None:
+        problems += judge(job.spec.trainer, "spec.trainer")
     problems += register(job.spec.datasets, mounts)
     cfg, config_problems = merge_config(job, output, mounts)
     problems += config_problems
@@ -60,11 +66,22 @@ def inspect(
             Problem(WHERE, f"SOLVER.REFERENCE_WORLD_SIZE {cfg.SOLVER.REFERENCE_WORLD_SIZE}: {error}")
         )
     problems += _judge_settings(cfg, world_size)
-    problems += _judge_best(job, cfg)
+    if job.spec.trainer is None:
+        problems += [*_judge_our_loop(cfg), *_judge_best(job, cfg)]
+    else:
+        problems += _judge_own_trainer(job)
     if read_data:
         problems += _judge_data(job, cfg, mounts)
     cfg.freeze()
     return cfg, problems
+
+
+def extend_python_path(job: Job, mounts: Mounts) -> None:
+    """Let modules be found where the job's own PYTHONPATH says, also on a machine without its mounts."""
+    for variable in job.spec.env:
+        if variable.name == "PYTHONPATH":
+            folders = [str(mounts.locate(folder)) for folder in variable.value.split(":")]
+            sys.path += [folder for folder in folders if folder not in sys.path]
 
 
 def import_plugins(modules: Sequence[str]) -> list[Problem]:
@@ -95,13 +112,10 @@ def _judge_settings(cfg: CfgNode, world_size: int) -> Iterator[Problem]:
         yield Problem(
             WHERE, f"MODEL.META_ARCHITECTURE {architecture} is none of {known}; is a plugin missing?"
         )
-    if cfg.DATALOADER.SAMPLER_TRAIN not in SAMPLERS:
-        yield Problem(
-            WHERE, f"DATALOADER.SAMPLER_TRAIN {cfg.DATALOADER.SAMPLER_TRAIN} is none of {', '.join(SAMPLERS)}"
-        )
     if cfg.SOLVER.AMP.ENABLED and cfg.MODEL.DEVICE == "cpu":
         yield Problem(WHERE, "SOLVER.AMP.ENABLED needs a GPU, and this process sees none")
-    yield from _judge_extras(cfg)
+    if cfg.VIS_PERIOD > 0 and importlib.util.find_spec("matplotlib") is None:
+        yield Problem(WHERE, "VIS_PERIOD needs matplotlib, which this image does not have")
     if cfg.MODEL.WEIGHTS.startswith("/") and not Path(cfg.MODEL.WEIGHTS).is_file():
         yield Problem("spec.weights", f"{cfg.MODEL.WEIGHTS} (MODEL.WEIGHTS) does not exist")
     yield from _judge_dataset_names(cfg)
@@ -118,15 +132,29 @@ def _judge_best(job: Job, cfg: CfgNode) -> Iterator[Problem]:
         yield Problem(f"{where}.metric", f"{best.metric} begins with none of the test datasets: {known}")
 
 
-def _judge_extras(cfg: CfgNode) -> Iterator[Problem]:
-    """Settings of Detectron2's own trainer that would have no effect here."""
+def _judge_own_trainer(job: Job) -> Iterator[Problem]:
+    """Fields that only our loop honours."""
+    if job.spec.checkpoint.best is not None:
+        yield Problem("spec.checkpoint.best", f"{OURS_ALONE} (Detectron2's BestCheckpointer does it in yours)")
+
+
+def _judge_our_loop(cfg: CfgNode) -> Iterator[Problem]:
+    """Settings that a trainer of the user's own may take and our loop does not."""
+    if cfg.DATALOADER.SAMPLER_TRAIN not in SAMPLERS:
+        yield Problem(
+            WHERE, f"DATALOADER.SAMPLER_TRAIN {cfg.DATALOADER.SAMPLER_TRAIN} is none of {', '.join(SAMPLERS)}"
+        )
     for key in ("PRECISE_BN", "AUG"):
         if cfg.TEST[key].ENABLED:
             yield Problem(WHERE, f"TEST.{key}.ENABLED is not supported")
     if cfg.TEST.EXPECTED_RESULTS:
         yield Problem(WHERE, "TEST.EXPECTED_RESULTS is not supported")
-    if cfg.VIS_PERIOD > 0 and importlib.util.find_spec("matplotlib") is None:
-        yield Problem(WHERE, "VIS_PERIOD needs matplotlib, which this image does not have")
+    for name in cfg.DATASETS.TEST:
+        evaluator = MetadataCatalog.get(name).get("evaluator_type", "coco")
+        if evaluator != "coco":
+            yield Problem(
+                WHERE, f"DATASETS.TEST {name} wants the evaluator {evaluator}; only coco is supported"
+            )
 
 
 def _judge_dataset_names(cfg: CfgNode) -> Iterator[Problem]:
@@ -138,12 +166,6 @@ def _judge_dataset_names(cfg: CfgNode) -> Iterator[Problem]:
                 )
     if not cfg.DATASETS.TRAIN:
         yield Problem(WHERE, "DATASETS.TRAIN is empty")
-    for name in cfg.DATASETS.TEST:
-        evaluator = MetadataCatalog.get(name).get("evaluator_type", "coco")
-        if evaluator != "coco":
-            yield Problem(
-                WHERE, f"DATASETS.TEST {name} wants the evaluator {evaluator}; only coco is supported"
-            )
 
 
 def _judge_data(job: Job, cfg: CfgNode, mounts: Mounts) -> list[Problem]:

@@ -29,7 +29,8 @@ from detectron_trainer.prometheus_writer import PrometheusWriter
 class Reporter:
     """Writes every `period` iterations, on rank 0; the other ranks' has no writers and only keeps the board.
 
-    `prometheus`, one of the writers, is also told of what is in no scalar.
+    `prometheus`, one of the writers, is also told of what is in no scalar. Images and histograms are cleared
+    unless `keeps_images` leaves them to the writers of the user's own loop.
     """
 
     def __init__(
@@ -41,8 +42,10 @@ class Reporter:
         period: int,
         max_iter: int,
         clock: Callable[[], datetime],
+        keeps_images: bool = False,
     ) -> None:
         self._writers = writers
+        self._keeps_images = keeps_images
         self._prometheus = prometheus
         self._board = board
         self._period = period
@@ -58,8 +61,9 @@ class Reporter:
         for writer in self._writers:
             writer.write()
         # TensorBoard's writer has written them; where there is none they would pile up.
-        storage.clear_images()
-        storage.clear_histograms()
+        if not self._keeps_images:
+            storage.clear_images()
+            storage.clear_histograms()
         self._board.update(iteration=min(storage.iter + 1, self._max_iter))
 
     def phase(self, phase: Phase) -> None:
@@ -107,11 +111,44 @@ def main_reporter(
 
     It writes metrics from iteration `first_row` on, so that rows of that iteration and later ones go.
     """
-    max_iter, folder, tests = cfg.SOLVER.MAX_ITER, Path(cfg.OUTPUT_DIR), cfg.DATASETS.TEST
+    max_iter, folder = cfg.SOLVER.MAX_ITER, Path(cfg.OUTPUT_DIR)
     metrics = folder / "metrics.json"
     drop_rows_from(metrics, first_row)
+    prometheus = _prometheus(cfg, board, registry, start)
+    writers = [
+        CommonMetricPrinter(max_iter),
+        JSONWriter(str(metrics)),
+        TensorboardXWriter(str(folder), purge_step=first_row),
+        prometheus,
+        ProgressWriter(board, max_iter),
+    ]
+    return Reporter(writers, prometheus, board, period=period, max_iter=max_iter, clock=clock)
+
+
+def observing_reporter(
+    cfg: CfgNode,
+    board: ProgressBoard,
+    registry: CollectorRegistry,
+    start: int,
+    *,
+    period: int,
+    clock: Callable[[], datetime],
+) -> Reporter:
+    """The reporter of rank 0 beside a loop with writers of its own: Prometheus and the progress board."""
+    max_iter = cfg.SOLVER.MAX_ITER
+    prometheus = _prometheus(cfg, board, registry, start)
+    writers = [prometheus, ProgressWriter(board, max_iter)]
+    return Reporter(
+        writers, prometheus, board, period=period, max_iter=max_iter, clock=clock, keeps_images=True
+    )
+
+
+def _prometheus(
+    cfg: CfgNode, board: ProgressBoard, registry: CollectorRegistry, start: int
+) -> PrometheusWriter:
+    tests = cfg.DATASETS.TEST
     prometheus = PrometheusWriter(
-        max_iter=max_iter,
+        max_iter=cfg.SOLVER.MAX_ITER,
         registry=registry,
         images_per_iteration=cfg.SOLVER.IMS_PER_BATCH,
         dataset=tests[0] if len(tests) == 1 else "",
@@ -122,11 +159,4 @@ def main_reporter(
         },
     )
     prometheus.set_start_iteration(start)
-    writers = [
-        CommonMetricPrinter(max_iter),
-        JSONWriter(str(metrics)),
-        TensorboardXWriter(str(folder), purge_step=first_row),
-        prometheus,
-        ProgressWriter(board, max_iter),
-    ]
-    return Reporter(writers, prometheus, board, period=period, max_iter=max_iter, clock=clock)
+    return prometheus

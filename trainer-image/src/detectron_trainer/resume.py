@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from detectron_trainer.checkpoint import AtomicCheckpointer, newest_first, read
+from detectron_trainer.checkpoint import TRAINING_STATE, AtomicCheckpointer, newest_first, read
 from detectron_trainer.failures import CheckpointCorruptError
 from detectron_trainer.lineage import Settings
 from detectron_trainer.model import Training
@@ -60,8 +60,8 @@ class ResumePoint:
         return replace(self, completed=self.images // cfg.SOLVER.IMS_PER_BATCH)
 
 
-def newest_readable(folder: Path) -> tuple[Path, dict[str, Any]] | None:
-    """The newest checkpoint of `folder` that is whole, with its content; None where there is none at all.
+def newest_readable(folder: Path, parts: Set[str] = TRAINING_STATE) -> tuple[Path, dict[str, Any]] | None:
+    """The newest checkpoint of `folder` that is whole and holds `parts`, with its content; None without any.
 
     Raises:
         CheckpointCorruptError: there are some, and not one can be read.
@@ -69,7 +69,7 @@ def newest_readable(folder: Path) -> tuple[Path, dict[str, Any]] | None:
     damaged = []
     for path in newest_first(folder):
         try:
-            content = read(path)
+            content = read(path, parts)
         except CheckpointCorruptError as error:
             _logger.warning("%s; trying the one before it", error)
             damaged.append(str(error))

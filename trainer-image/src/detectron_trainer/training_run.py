@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from datetime import datetime
+from pathlib import Path
 
 import detectron_trainer.detectron2_compat  # noqa: F401  # isort: skip
 
@@ -69,10 +70,10 @@ class TrainingRun:
         """
         cfg, world, max_iter = self._cfg, self._world, self._cfg.SOLVER.MAX_ITER
         if world.is_main:
-            self._open_output()
+            open_output(self._fence, cfg, self._pod.output)
         point = shared_resume_point(world, self._pod.output).on_the_schedule_of(cfg)
-        seed = self._agreed_seed(point)
-        self._prepare_process(seed)
+        seed = agreed_seed(cfg, world, point.seed)
+        prepare_process(cfg, seed, world.rank)
         lineage = self._continue_lineage(point, seed)
         training = build_training(cfg, world)
         owes_evaluation, reporter = self._build_reporter(point)
@@ -102,17 +103,6 @@ class TrainingRun:
             self._restore_randomness(point)
             loop.run(batches, point.recent_scalars)
 
-    def _open_output(self) -> None:
-        self._fence.open()
-        with replaced_atomically(self._pod.output / "config.yaml", "w") as file:
-            file.write(self._cfg.dump())
-
-    def _agreed_seed(self, point: ResumePoint) -> int:
-        """The config's seed, else the run's own from its first life on, else one that rank 0 draws."""
-        if self._cfg.SEED >= 0:
-            return int(self._cfg.SEED)
-        return point.seed if point.seed is not None else self._world.broadcast(secrets.randbelow(2**31))
-
     def _continue_lineage(self, point: ResumePoint, seed: int) -> Lineage:
         batch: int = self._cfg.SOLVER.IMS_PER_BATCH
         settings = settings_of(self._cfg, self._world.size)
@@ -125,12 +115,6 @@ class TrainingRun:
             images_per_iteration=batch,
             settings=settings,
         )
-
-    def _prepare_process(self, seed: int) -> None:
-        seed_all_rng(seed + self._world.rank)
-        torch.backends.cudnn.benchmark = self._cfg.CUDNN_BENCHMARK
-        if self._cfg.get("FLOAT32_PRECISION"):
-            torch.set_float32_matmul_precision(self._cfg.FLOAT32_PRECISION)
 
     def _build_reporter(self, point: ResumePoint) -> tuple[bool, Reporter]:
         """Whether an evaluation is owed before training, and the reporter, which knows the last one."""
@@ -185,3 +169,25 @@ class TrainingRun:
             restore_random_state(states[self._world.rank])
         elif states:
             _logger.warning("%d processes instead of %d: random numbers start anew", size, len(states))
+
+
+def open_output(fence: Fence, cfg: CfgNode, folder: Path) -> None:
+    """Take possession of the output folder and note the config in it."""
+    fence.open()
+    with replaced_atomically(folder / "config.yaml", "w") as file:
+        file.write(cfg.dump())
+
+
+def agreed_seed(cfg: CfgNode, world: World, earlier: int | None) -> int:
+    """The config's seed, else that of the run's `earlier` life, else one that rank 0 draws."""
+    if cfg.SEED >= 0:
+        return int(cfg.SEED)
+    return earlier if earlier is not None else world.broadcast(secrets.randbelow(2**31))
+
+
+def prepare_process(cfg: CfgNode, seed: int, rank: int) -> None:
+    """Seed all generators, each rank's differently, and apply the config's settings of PyTorch."""
+    seed_all_rng(seed + rank)
+    torch.backends.cudnn.benchmark = cfg.CUDNN_BENCHMARK
+    if cfg.get("FLOAT32_PRECISION"):
+        torch.set_float32_matmul_precision(cfg.FLOAT32_PRECISION)

@@ -18,6 +18,7 @@ from prometheus_client import CollectorRegistry
 from detectron_trainer.failures import InvalidConfigError, Problem, TrainingError
 from detectron_trainer.manifest import read_job
 from detectron_trainer.metrics_server import MetricsServer
+from detectron_trainer.own_training import OwnTraining
 from detectron_trainer.peer_watch import PeerWatch
 from detectron_trainer.pod import Pod
 from detectron_trainer.preflight import inspect
@@ -88,7 +89,8 @@ def _run(
         cfg, problems = inspect(job, pod.output, pod.mounts, size, read_data=speaks_for_pod)
         with join(environment, cfg.MODEL.DEVICE) as world, PeerWatch(world, leave), _shared_fate(world):
             _agree_on(world, problems)
-            TrainingRun(job, cfg, pod, world, board, registry, clock=_now).train(stop)
+            training = TrainingRun if job.spec.trainer is None else OwnTraining
+            training(job, cfg, pod, world, board, registry, clock=_now).train(stop)
     except TrainingError as error:
         verdict = verdict_of(error, rank)
         log = _logger.info if verdict.reason is Reason.PREEMPTED else _logger.error

@@ -1,0 +1,138 @@
+"""The examples of user code, run as a user would run them, on a few small scenes of digits."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from examples.digits import make_digits
+from tests.trainer.conftest import ROOT, Launcher, Run
+
+EXAMPLES = ROOT / "examples" / "user_code"
+SHORT = ["SOLVER.MAX_ITER 6", "SOLVER.CHECKPOINT_PERIOD 2", "SOLVER.STEPS (5,)", "TEST.EVAL_PERIOD 3"]
+LOSSES = {"loss_cls", "loss_box_reg", "loss_mask", "loss_rpn_cls", "loss_rpn_loc"}
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("digits")
+    make_digits.main(["--output", str(folder), "--train", "12", "--validation", "4", "--size", "96"])
+    return folder
+
+
+def example(name: str, *overrides: str) -> dict[str, Any]:
+    """The example's manifest, cut down to six iterations."""
+    manifest: dict[str, Any] = yaml.safe_load((EXAMPLES / f"{name}.yaml").read_text())
+    manifest["spec"]["config"]["overrides"] = [*SHORT, *overrides]
+    manifest["spec"].setdefault("metrics", {})["period"] = 1
+    manifest["spec"]["checkpoint"] = {"keep": 2}
+    return manifest
+
+
+def paths(digits: Path, code: Path = EXAMPLES) -> Mapping[str, str]:
+    return {"DETECTRON_PATHS": json.dumps({"/data": str(digits), "/code": str(code)})}
+
+
+def names(output: Path) -> list[str]:
+    return sorted(path.name for path in output.glob("model_*.pth"))
+
+
+@pytest.fixture(scope="module", params=["plain-loop", "default-trainer", "trainer-base"])
+def trained(request: pytest.FixtureRequest, launcher: Launcher, digits: Path) -> Run:
+    """An example on two processes."""
+    return launcher.run(example(request.param), processes=2, environment=paths(digits))
+
+
+def test_trains_to_the_end(trained: Run) -> None:
+    assert trained.process.returncode == 0, trained.log
+    assert trained.verdict["reason"] == "Completed", trained.log
+    assert trained.message["iteration"] == trained.message["maxIterations"] == 6
+    assert {metric["name"] for metric in trained.message["metrics"]} >= {*LOSSES, "total_loss", "lr"}
+
+
+def test_checkpoints_are_kept_as_the_job_says(trained: Run) -> None:
+    assert names(trained.output) == ["model_0000003.pth", "model_0000005.pth", "model_final.pth"]
+    assert trained.message["lastCheckpoint"]["iteration"] == 6
+
+
+def test_evaluations_reach_the_progress_document(trained: Run) -> None:
+    if "trainers:OwnTrainer" in (trained.folder / "job.yaml").read_text():
+        assert "evaluation" not in trained.message
+        return
+    evaluation = trained.message["evaluation"]
+    assert evaluation["iteration"] == 6
+    values = {metric["name"] for metric in evaluation["metrics"]}
+    assert {"digits_validation/bbox/AP", "digits_validation/segm/AP50"} <= values
+
+
+def test_hooks_run(trained: Run) -> None:
+    greetings = trained.log.count("Hello after")
+    assert greetings == (0 if "plain_loop" in (trained.folder / "job.yaml").read_text() else 3)
+
+
+def with_accident(name: str) -> dict[str, Any]:
+    """The example with a model that has an accident where its environment says so."""
+    manifest = example(name, "MODEL.META_ARCHITECTURE FaultyRCNN")
+    return {**manifest, "spec": {**manifest["spec"], "plugins": ["tests.trainer.faults"]}}
+
+
+def schedule_position(content: dict[str, Any]) -> int:
+    """How many iterations the schedule of a checkpoint has seen."""
+    hooks = content.get("trainer", {}).get("hooks", {})
+    position: int = (hooks["LRScheduler"] if hooks else content["scheduler"])["last_epoch"]
+    return position
+
+
+@pytest.mark.parametrize("name", ["plain-loop", "default-trainer"])
+def test_a_stop_saves_and_two_pods_go_on(launcher: Launcher, digits: Path, name: str) -> None:
+    manifest = with_accident(name)
+    fault = {"kind": "sigterm", "rank": 1, "step": 2}
+    stopped = launcher.run(manifest, processes=2, fault=fault, environment=paths(digits))
+    assert stopped.verdict["reason"] == "Preempted", stopped.log
+    assert stopped.verdict["iteration"] == stopped.message["lastCheckpoint"]["iteration"] == 3
+    assert (stopped.output / "last_checkpoint").read_text() == "model_0000002.pth"
+
+    # The second pod has an output folder of its own, which is empty.
+    first, second = launcher.run_two_pods(
+        manifest, output=stopped.output, attempt=1, environment=paths(digits)
+    )
+    assert first.verdict["reason"] == second.verdict["reason"] == "Completed", first.log
+    final = torch.load(first.output / "model_final.pth")
+    assert final["iteration"] == 5
+    assert schedule_position(final) == 6
+    assert "optimizer" in (final["trainer"]["_trainer"] if "trainer" in final else final)
+    iterations = [row["iteration"] for row in first.rows]
+    assert sorted(set(iterations)) == iterations
+
+
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(launcher: Launcher, digits: Path) -> None:
+    first = launcher.run(example("plain-loop"), environment=paths(digits))
+    for name in ("model_final.pth", "model_0000005.pth"):
+        os.truncate(first.output / name, 1000)
+    again = launcher.run(example("plain-loop"), output=first.output, attempt=1, environment=paths(digits))
+    assert again.verdict["reason"] == "Completed", again.log
+    assert "the newest good checkpoint is model_0000003.pth, after 4 iterations" in again.log
+    assert schedule_position(torch.load(first.output / "model_final.pth")) == 6
+
+
+@pytest.mark.parametrize("name", ["plain-loop", "default-trainer"])
+def test_a_loss_that_is_not_finite_is_the_verdict(launcher: Launcher, digits: Path, name: str) -> None:
+    fault = {"kind": "nan", "rank": 0, "step": 1}
+    run = launcher.run(with_accident(name), processes=2, fault=fault, environment=paths(digits))
+    assert run.verdict["reason"] == "NonFiniteLoss", run.log
+    assert (run.verdict["rank"], run.verdict["retryable"]) == (0, False)
+
+
+def test_a_trainer_that_cannot_be_imported_is_told(launcher: Launcher, digits: Path) -> None:
+    manifest = example("plain-loop")
+    manifest["spec"]["trainer"] = "plain_loop:mian"
+    run = launcher.run(manifest, environment=paths(digits))
+    assert run.verdict["reason"] == "InvalidConfig", run.log
+    assert "spec.trainer: plain_loop:mian cannot be imported" in run.verdict["message"]

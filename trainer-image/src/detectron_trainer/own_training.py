@@ -1,0 +1,184 @@
+"""Training by the user's own function or trainer class, the job's ``spec.trainer``."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from datetime import datetime
+from pathlib import Path
+from typing import cast
+
+import detectron_trainer.detectron2_compat  # noqa: F401  # isort: skip
+
+import torch
+from detectron2.config import CfgNode
+from detectron2.engine import DefaultTrainer, HookBase, TrainerBase
+from prometheus_client import CollectorRegistry
+
+from detectron_trainer import user_code
+from detectron_trainer.attempts import Fence
+from detectron_trainer.checkpoint import TAG, replaced_atomically
+from detectron_trainer.failures import CheckpointCorruptError, LoopLossNotFiniteError, PreemptedError
+from detectron_trainer.manifest import Job
+from detectron_trainer.metrics_file import drop_rows_from
+from detectron_trainer.observed_loop import LoopStopped, ObservedLoop
+from detectron_trainer.pod import Pod
+from detectron_trainer.progress import ProgressBoard
+from detectron_trainer.reporting import Reporter, observing_reporter, silent_reporter
+from detectron_trainer.resume import newest_readable
+from detectron_trainer.stop import StopRequest
+from detectron_trainer.training_run import agreed_seed, open_output, prepare_process
+from detectron_trainer.world import World
+
+SAVED_BY_ANY_LOOP = frozenset({"model", "iteration"})
+"""What a checkpoint of any of Detectron2's loops holds."""
+
+_logger = logging.getLogger(__name__)
+
+
+class CompletedSteps(HookBase):  # type: ignore[misc]  # detectron2 ships no types
+    """Tells of a completed iteration while the trainer still counts it; registered after all other hooks."""
+
+    def __init__(self, loop: ObservedLoop) -> None:
+        self._loop = loop
+
+    def after_step(self) -> None:
+        self._loop.complete(self.trainer.storage)
+
+
+class OwnTraining:
+    """One life of a job with a loop of its own, on this rank; `clock` tells the time of day."""
+
+    def __init__(
+        self,
+        job: Job,
+        cfg: CfgNode,
+        pod: Pod,
+        world: World,
+        board: ProgressBoard,
+        registry: CollectorRegistry,
+        *,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._job = job
+        self._cfg = cfg
+        self._pod = pod
+        self._world = world
+        self._board = board
+        self._registry = registry
+        self._clock = clock
+        self._fence = Fence(pod.output, pod.attempt, pod.job_uid)
+
+    def train(self, stop: StopRequest) -> None:
+        """Call the user's function or class; all ranks call it.
+
+        Raises:
+            TrainingError: see `detectron_trainer.failures`.
+        """
+        cfg, world, max_iter = self._cfg, self._world, self._cfg.SOLVER.MAX_ITER
+        if world.is_main:
+            open_output(self._fence, cfg, self._pod.output)
+        completed = place_checkpoint(world, self._pod.output)
+        prepare_process(cfg, agreed_seed(cfg, world, None), world.rank)
+        self._board.update(iteration=min(completed, max_iter), max_iterations=max_iter)
+        reporter = self._build_reporter(completed)
+        tests = cfg.DATASETS.TEST
+        loop = ObservedLoop(
+            world,
+            reporter,
+            stop,
+            self._pod.output,
+            max_iter=max_iter,
+            dataset=tests[0] if tests else "",
+            keep=self._job.spec.checkpoint.keep,
+            admit=self._fence.check,
+        )
+        with closing(reporter), loop.observed():
+            self._call(loop, resume=completed > 0)
+
+    def _build_reporter(self, completed: int) -> Reporter:
+        period = self._job.spec.metrics.period
+        if not self._world.is_main:
+            return silent_reporter(self._cfg, self._board, period, self._clock)
+        drop_rows_from(self._pod.output / "metrics.json", completed)
+        return observing_reporter(
+            self._cfg, self._board, self._registry, completed, period=period, clock=self._clock
+        )
+
+    def _call(self, loop: ObservedLoop, *, resume: bool) -> None:
+        assert self._job.spec.trainer is not None
+        trainer = user_code.load(self._job.spec.trainer)
+        try:
+            if isinstance(trainer, type) and issubclass(trainer, TrainerBase):
+                _train(trainer(self._cfg), loop, resume=resume)
+            else:
+                cast(Callable[[CfgNode, bool], object], trainer)(self._cfg, resume)
+        except LoopStopped as stopped:
+            raise PreemptedError(
+                f"stopped after iteration {stopped.completed} of {self._cfg.SOLVER.MAX_ITER}",
+                iteration=stopped.completed,
+            ) from stopped
+        except (FloatingPointError, AssertionError) as error:
+            if _says_not_finite(error):
+                iteration = self._board.snapshot().iteration
+                raise LoopLossNotFiniteError(str(error), iteration=iteration) from error
+            raise
+
+
+def _train(trainer: TrainerBase, loop: ObservedLoop, *, resume: bool) -> None:
+    trainer.register_hooks([CompletedSteps(loop)])
+    if hasattr(trainer, "resume_or_load"):
+        trainer.resume_or_load(resume=resume)
+    if isinstance(trainer, DefaultTrainer):
+        trainer.train()
+    else:
+        trainer.train(trainer.start_iter, trainer.max_iter)
+
+
+def _says_not_finite(error: FloatingPointError | AssertionError) -> bool:
+    """Whether a loop refuses a loss so: by the error's type, or by an assertion that shows the losses."""
+    if isinstance(error, FloatingPointError):
+        return True
+    losses = error.args[0] if error.args else None
+    tensors = losses.values() if isinstance(losses, Mapping) else [losses]
+    return any(isinstance(loss, torch.Tensor) and not bool(loss.isfinite().all()) for loss in tensors)
+
+
+def place_checkpoint(world: World, folder: Path) -> int:
+    """Put rank 0's newest good checkpoint where the loop of every rank looks for it; all ranks call it.
+
+    Returns the iterations in it, 0 where there is none.
+
+    Raises:
+        CheckpointCorruptError: there are some, and not one can be read; on every rank.
+    """
+    found: tuple[str, int] | None = None
+    failure: CheckpointCorruptError | None = None
+    if world.is_main:
+        try:
+            newest = newest_readable(folder, SAVED_BY_ANY_LOOP)
+            found = (newest[0].name, int(newest[1]["iteration"]) + 1) if newest is not None else None
+        except CheckpointCorruptError as error:
+            failure = error
+    failure = world.broadcast(failure)
+    if failure is not None:
+        raise failure
+    found = world.broadcast(found)
+    if found is None:
+        if world.speaks_for_pod:
+            (folder / TAG).unlink(missing_ok=True)
+        return 0
+    name, completed = found
+    _logger.info("the newest good checkpoint is %s, after %d iterations", name, completed)
+    content = None
+    if world.size > world.local_size:
+        content = world.broadcast_bytes((folder / name).read_bytes() if world.is_main else None)
+    if world.speaks_for_pod:
+        if content is not None and not world.is_main:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(content)
+        with replaced_atomically(folder / TAG, "w") as file:
+            file.write(name)
+    world.barrier()
+    return completed
