@@ -249,3 +249,14 @@ class OfAPlugin(RetinaNet): ...
         overrides=("MODEL.META_ARCHITECTURE OfAPlugin", "DATASETS.TRAIN ('of_a_plugin',)", "MY_KEY 2"),
     )
     assert problems(manifest) == []
+
+
+def test_a_trainer_of_the_user_s_own_decides_on_more(data: Path) -> None:
+    """What only our loop refuses is its business, and what only our loop does is not."""
+    manifest = tiny.job(data, overrides=("TEST.EXPECTED_RESULTS [['bbox', 'AP', 38.5, 0.2]]",))
+    assert problems(manifest) == ["spec.config: TEST.EXPECTED_RESULTS is not supported"]
+    manifest["spec"]["trainer"] = "tests.trainer.tiny:job"
+    assert problems(manifest) == []
+    manifest["spec"]["checkpoint"] = {"best": {}}
+    (problem,) = problems(manifest)
+    assert problem.startswith("spec.checkpoint.best: is of our own loop, which spec.trainer replaces")

@@ -204,5 +204,6 @@ def prune(folder: Path, keep: int) -> None:
     for surplus in sorted(_numbered(folder), key=lambda path: path.stat().st_mtime_ns)[:-keep]:
         surplus.unlink()
 
+
 def _numbered(folder: Path) -> list[Path]:
     return [path for path in folder.glob("model_*.pth") if _NUMBERED.fullmatch(path.name)]

@@ -135,7 +135,7 @@ def _judge_best(job: Job, cfg: CfgNode) -> Iterator[Problem]:
 def _judge_own_trainer(job: Job) -> Iterator[Problem]:
     """Fields that only our loop honours."""
     if job.spec.checkpoint.best is not None:
-        yield Problem("spec.checkpoint.best", f"{OURS_ALONE} (Detectron2's BestCheckpointer does it in yours)")
+        yield Problem("spec.checkpoint.best", f"{OURS_ALONE}; in yours BestCheckpointer does it")
 
 
 def _judge_our_loop(cfg: CfgNode) -> Iterator[Problem]:
