@@ -11,6 +11,7 @@ from tests.cluster import binaries, images
 from tests.cluster.cluster import Cluster, ClusterError
 from tests.cluster.command import run
 from tests.cluster.kubectl import Kubectl
+from tests.cluster.waiting import wait_until
 
 CHART = Path(__file__).parents[2] / "charts" / "detectron-operator"
 NAMESPACE = "detectron-system"
@@ -55,16 +56,28 @@ class Release:
         (pod,) = self.kubectl.get("pods", "--selector", SELECTOR)["items"]
         return pod
 
-    def kill(self) -> None:
-        """SIGKILL the operator; where the nodes are not ours, force its pod's deletion."""
-        pod = self.pod()
+    def container(self) -> str | None:
+        """The id of the operator's container, None unless one is ready."""
+        pods = self.kubectl.get("pods", "--selector", SELECTOR)["items"]
+        ready = (c for pod in pods for c in pod["status"].get("containerStatuses", ()) if c["ready"])
+        return next((str(container["containerID"]) for container in ready), None)
+
+    def kill(self) -> str | None:
+        """SIGKILL the operator; where the nodes are not ours, force its pod's deletion.
+
+        Returns the killed container's id.
+        """
+        pod, container = self.pod(), self.container()
         if not self.cluster.ours:
             self.kubectl("delete", "pod", pod["metadata"]["name"], "--grace-period=0", "--force")
-            return
-        node = next(node for node in self.cluster.nodes if node.name == pod["spec"]["nodeName"])
-        node.kill_container(
-            pod["status"]["containerStatuses"][0]["containerID"].removeprefix("containerd://")
-        )
+        elif container is not None:
+            node = next(node for node in self.cluster.nodes if node.name == pod["spec"]["nodeName"])
+            node.kill_container(container.removeprefix("containerd://"))
+        return container
+
+    def wait_restarted(self, killed: str | None) -> None:
+        """Wait until another container than the killed one is ready."""
+        wait_until(lambda: self.container() not in (None, killed), 120, "the operator to be back", 0.3)
 
     def _images(self) -> tuple[str, str]:
         if self.cluster.ours:

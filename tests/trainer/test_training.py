@@ -106,4 +106,5 @@ def test_finished_job_evaluates_again_without_training(
     assert [row["iteration"] for row in again.rows] == list(range(12))
     assert without_durations(again.rows) == without_durations(alone.rows)
     assert again.message["evaluation"] == alone.message["evaluation"]
+    assert again.message["lastCheckpoint"]["iteration"] == 12
     assert before["iteration"] == torch.load(copy / "model_final.pth")["iteration"]

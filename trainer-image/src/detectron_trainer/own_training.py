@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from datetime import datetime
 from pathlib import Path
 from typing import cast
 
@@ -48,7 +47,7 @@ class CompletedSteps(HookBase):  # type: ignore[misc]  # detectron2 ships no typ
 
 
 class OwnTraining:
-    """One life of a job with a loop of its own, on this rank; `clock` tells the time of day."""
+    """One life of a job with a loop of its own, on this rank."""
 
     def __init__(
         self,
@@ -58,8 +57,6 @@ class OwnTraining:
         world: World,
         board: ProgressBoard,
         registry: CollectorRegistry,
-        *,
-        clock: Callable[[], datetime],
     ) -> None:
         self._job = job
         self._cfg = cfg
@@ -67,7 +64,6 @@ class OwnTraining:
         self._world = world
         self._board = board
         self._registry = registry
-        self._clock = clock
         self._fence = Fence(pod.output, pod.attempt, pod.job_uid)
 
     def train(self, stop: StopRequest) -> None:
@@ -100,11 +96,9 @@ class OwnTraining:
     def _build_reporter(self, completed: int) -> Reporter:
         period = self._job.spec.metrics.period
         if not self._world.is_main:
-            return silent_reporter(self._cfg, self._board, period, self._clock)
+            return silent_reporter(self._cfg, self._board, period)
         drop_rows_from(self._pod.output / "metrics.json", completed)
-        return observing_reporter(
-            self._cfg, self._board, self._registry, completed, period=period, clock=self._clock
-        )
+        return observing_reporter(self._cfg, self._board, self._registry, completed, period=period)
 
     def _call(self, loop: ObservedLoop, *, resume: bool) -> None:
         assert self._job.spec.trainer is not None

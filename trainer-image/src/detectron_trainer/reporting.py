@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
-from datetime import datetime
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import detectron_trainer.detectron2_compat  # noqa: F401  # isort: skip
@@ -41,7 +41,6 @@ class Reporter:
         *,
         period: int,
         max_iter: int,
-        clock: Callable[[], datetime],
         keeps_images: bool = False,
     ) -> None:
         self._writers = writers
@@ -50,7 +49,6 @@ class Reporter:
         self._board = board
         self._period = period
         self._max_iter = max_iter
-        self._clock = clock
 
     def is_due(self, completed: int) -> bool:
         return completed % self._period == 0 or completed == self._max_iter
@@ -76,11 +74,11 @@ class Reporter:
             self._prometheus.observe_evaluation(results, completed - 1)
 
     def checkpoint(self, path: Path, completed: int) -> None:
-        """Show that `path`, with `completed` iterations, is saved."""
-        now = self._clock()
-        self._board.update(last_checkpoint=Checkpoint(iteration=completed, path=str(path), time=now))
+        """Show that `path`, with `completed` iterations, is the newest checkpoint."""
+        written = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+        self._board.update(last_checkpoint=Checkpoint(iteration=completed, path=str(path), time=written))
         if self._prometheus is not None:
-            self._prometheus.observe_checkpoint(now)
+            self._prometheus.observe_checkpoint(written)
 
     def best(self, best: BestCheckpoint) -> None:
         self._board.update(best_checkpoint=best)
@@ -90,11 +88,9 @@ class Reporter:
             writer.close()
 
 
-def silent_reporter(
-    cfg: CfgNode, board: ProgressBoard, period: int, clock: Callable[[], datetime]
-) -> Reporter:
+def silent_reporter(cfg: CfgNode, board: ProgressBoard, period: int) -> Reporter:
     """The reporter of the ranks other than 0."""
-    return Reporter([], None, board, period=period, max_iter=cfg.SOLVER.MAX_ITER, clock=clock)
+    return Reporter([], None, board, period=period, max_iter=cfg.SOLVER.MAX_ITER)
 
 
 def main_reporter(
@@ -105,7 +101,6 @@ def main_reporter(
     first_row: int,
     *,
     period: int,
-    clock: Callable[[], datetime],
 ) -> Reporter:
     """The reporter of rank 0, which goes on after `start` iterations in the output folder's files.
 
@@ -122,7 +117,7 @@ def main_reporter(
         prometheus,
         ProgressWriter(board, max_iter),
     ]
-    return Reporter(writers, prometheus, board, period=period, max_iter=max_iter, clock=clock)
+    return Reporter(writers, prometheus, board, period=period, max_iter=max_iter)
 
 
 def observing_reporter(
@@ -132,15 +127,12 @@ def observing_reporter(
     start: int,
     *,
     period: int,
-    clock: Callable[[], datetime],
 ) -> Reporter:
     """The reporter of rank 0 beside a loop with writers of its own: Prometheus and the progress board."""
     max_iter = cfg.SOLVER.MAX_ITER
     prometheus = _prometheus(cfg, board, registry, start)
     writers = [prometheus, ProgressWriter(board, max_iter)]
-    return Reporter(
-        writers, prometheus, board, period=period, max_iter=max_iter, clock=clock, keeps_images=True
-    )
+    return Reporter(writers, prometheus, board, period=period, max_iter=max_iter, keeps_images=True)
 
 
 def _prometheus(

@@ -37,10 +37,11 @@ class ResumePoint:
 
     `completed` counts iterations, `content` is the checkpoint's; of that `seed` gives the images' order,
     `images` counts those drawn, `settings` is what the run was told, `random_states` are the generators' by
-    rank and `recent_scalars` is what smoothing needs.
+    rank and `recent_scalars` is what smoothing needs. `path` is its file, known on rank 0.
     """
 
     completed: int = 0
+    path: Path | None = None
     content: dict[str, Any] | None = None
     seed: int | None = None
     images: int | None = None
@@ -104,7 +105,7 @@ def shared_resume_point(world: World, folder: Path) -> ResumePoint:
             return _resume_point(torch.load(io.BytesIO(content), map_location="cpu", weights_only=True))
     assert found is not None
     _logger.info("resuming from %s", found[0])
-    return _resume_point(found[1])
+    return replace(_resume_point(found[1]), path=found[0])
 
 
 def _resume_point(content: dict[str, Any]) -> ResumePoint:

@@ -122,12 +122,12 @@ class TrainingRun:
         evaluated = read_results(self._pod.output) if self._world.is_main else None
         owed = self._world.broadcast(is_owed(cfg, point.completed, evaluated[1] if evaluated else None))
         if not self._world.is_main:
-            return owed, silent_reporter(cfg, self._board, period, self._clock)
+            return owed, silent_reporter(cfg, self._board, period)
         # What is evaluated before training goes into the row of the iteration before it.
         first_row = point.completed - 1 if owed else point.completed
-        reporter = main_reporter(
-            cfg, self._board, self._registry, point.completed, first_row, period=period, clock=self._clock
-        )
+        reporter = main_reporter(cfg, self._board, self._registry, point.completed, first_row, period=period)
+        if point.path is not None:
+            reporter.checkpoint(point.path, point.completed)
         if evaluated is not None and evaluated[1] <= point.completed:
             reporter.evaluation(*evaluated)
         return owed, reporter

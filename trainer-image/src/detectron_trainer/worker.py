@@ -89,8 +89,12 @@ def _run(
         cfg, problems = inspect(job, pod.output, pod.mounts, size, read_data=speaks_for_pod)
         with join(environment, cfg.MODEL.DEVICE) as world, PeerWatch(world, leave), _shared_fate(world):
             _agree_on(world, problems)
-            training = TrainingRun if job.spec.trainer is None else OwnTraining
-            training(job, cfg, pod, world, board, registry, clock=_now).train(stop)
+            training = (
+                TrainingRun(job, cfg, pod, world, board, registry, clock=_now)
+                if job.spec.trainer is None
+                else OwnTraining(job, cfg, pod, world, board, registry)
+            )
+            training.train(stop)
     except TrainingError as error:
         verdict = verdict_of(error, rank)
         log = _logger.info if verdict.reason is Reason.PREEMPTED else _logger.error
