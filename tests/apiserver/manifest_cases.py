@@ -82,6 +82,7 @@ VARIANTS = [
                 "gracePeriodSeconds": 60,
             },
             "spec/metrics": {"period": 5},
+            "spec/training": {"maxUnreadableImages": 10},
             "spec/env": [{"name": "NCCL_DEBUG", "value": "INFO"}],
             "spec/nodeSelector": {"gpu": "h100"},
             "spec/tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}],
@@ -108,6 +109,11 @@ BAD = [
     ),
     Case("negative backoff", {"spec/runPolicy/backoffLimit": -1}, ("spec.runPolicy.backoffLimit",)),
     Case("best by AP of what", {"spec/checkpoint/best": {"metric": "AP"}}, ("spec.checkpoint.best.metric",)),
+    Case(
+        "fewer than no bad images",
+        {"spec/training": {"maxUnreadableImages": -1}},
+        ("spec.training.maxUnreadableImages",),
+    ),
     Case("keep nothing", {"spec/checkpoint/keep": 0}, ("spec.checkpoint.keep",)),
     Case(
         "grace too short", {"spec/checkpoint/gracePeriodSeconds": 1}, ("spec.checkpoint.gracePeriodSeconds",)

@@ -53,6 +53,7 @@ def test_defaults(kubectl: Kubectl) -> None:
     assert spec["imagePullPolicy"] == "IfNotPresent"
     assert spec["checkpoint"] == {"keep": 3, "gracePeriodSeconds": 120}
     assert spec["metrics"] == {"period": 20}
+    assert spec["training"] == {"maxUnreadableImages": 0}
     assert spec["runPolicy"] == {"suspend": False, "backoffLimit": 3}
 
 
@@ -68,6 +69,7 @@ def test_defaults(kubectl: Kubectl) -> None:
         {"spec/output": {"ephemeral": True}},
         {"spec/runPolicy": {"backoffLimit": 9}},
         {"spec/checkpoint": {"keep": 9}},
+        {"spec/training": {"maxUnreadableImages": 9}},
         {"spec/volumes": [{"name": "v", "claimName": "v", "mountPath": "/v"}]},
         {"spec/env": [{"name": "A", "value": "1"}]},
     ],

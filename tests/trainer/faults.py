@@ -7,6 +7,7 @@ pass in this process. Steps of training and of inference (kind ``evaluation-sigt
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import signal
 from pathlib import Path
@@ -48,6 +49,9 @@ def _accident(kind: str, losses: Any) -> Any:
     if kind == "disk-full":
         # Where the next checkpoint is written, as if the disk filled up meanwhile.
         Path(os.environ["DETECTRON_OUTPUT"], f".{FAULT['file']}.unfinished").symlink_to("/dev/full")
+        return losses
+    if kind == "kill-data-worker":
+        os.kill(multiprocessing.active_children()[0].pid or 0, signal.SIGKILL)
         return losses
     number = {"sigkill": signal.SIGKILL, "sigterm": signal.SIGTERM}[kind]
     os.kill(os.getpid(), number)

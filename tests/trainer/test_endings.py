@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from detectron_trainer.resume import newest_readable
 from tests.trainer import tiny
@@ -90,6 +93,46 @@ def test_rank_0_saves_what_it_holds_when_a_peer_dies(launcher: Launcher, tiny_da
     resumed = launcher.run(job, processes=2, output=first.output, attempt=1)
     assert "model_0000005.pth" in resumed.log
     assert [row["iteration"] for row in resumed.rows] == list(range(12))
+
+
+def test_a_dead_data_worker_is_named(launcher: Launcher, tiny_data: Path) -> None:
+    job = faulty_job(tiny_data)
+    job["spec"]["config"]["overrides"] += ["DATALOADER.NUM_WORKERS 1", "SOLVER.MAX_ITER 100000"]
+    run = launcher.run(job, fault={"kind": "kill-data-worker", "rank": 0, "step": 2})
+    assert run.verdict["reason"] == "ProcessFailed", run.log
+    assert run.verdict["retryable"]
+    assert "DataLoader worker" in run.verdict["message"]
+
+
+@pytest.fixture(scope="module")
+def damaged_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny data sets, of whose 24 training images one is cut short and one is missing."""
+    folder = tmp_path_factory.mktemp("damaged")
+    tiny.write_dataset(folder / "train", 24, seed=1)
+    tiny.write_dataset(folder / "test", 10, seed=2)
+    os.truncate(folder / "train" / "images" / "7.png", 80)
+    (folder / "train" / "images" / "9.png").unlink()
+    return folder
+
+
+def test_images_that_cannot_be_read_are_left_out_and_counted(launcher: Launcher, damaged_data: Path) -> None:
+    job = tiny.job(damaged_data, spec={"training": {"maxUnreadableImages": 4}})
+    # Twelve iterations of four images are two epochs, in each of which the two are met once.
+    run = launcher.run(job, processes=2)
+    assert run.verdict["reason"] == "Completed", run.log
+    counts = [row.get("unreadable_images", 0) for row in run.rows]
+    assert counts == sorted(counts)
+    assert counts[-1] == 4
+
+
+def test_one_image_too_many_ends_the_job_by_name(launcher: Launcher, damaged_data: Path) -> None:
+    job = tiny.job(damaged_data, overrides=("DATALOADER.NUM_WORKERS 1",))
+    first, second = launcher.run_two_pods(job)
+    for run in (first, second):
+        assert run.verdict["reason"] == "UnreadableImages", run.log
+        assert not run.verdict["retryable"]
+        assert "images/7.png" in run.verdict["message"] or "images/9.png" in run.verdict["message"]
+    assert first.message["lastCheckpoint"]["iteration"] == first.verdict["iteration"]
 
 
 def test_an_attempt_that_is_over_writes_nothing_more(launcher: Launcher, tiny_data: Path) -> None:

@@ -9,21 +9,29 @@ import detectron_trainer.detectron2_compat  # noqa: F401  # isort: skip
 
 import torch
 from detectron2.config import CfgNode
-from detectron2.data import build_detection_train_loader, get_detection_dataset_dicts
+from detectron2.data import (
+    DatasetFromList,
+    DatasetMapper,
+    build_detection_train_loader,
+    get_detection_dataset_dicts,
+)
 from torch.utils.data import DataLoader
 
 from detectron_trainer.lineage import Lineage, images_drawn_before
+from detectron_trainer.readable_images import ReadableImages, UnreadableImages
 from detectron_trainer.sampler import training_sampler
 from detectron_trainer.step import Batch
 from detectron_trainer.world import World
 
 
-def training_batches(cfg: CfgNode, world: World, lineage: Lineage) -> Iterator[Batch]:
+def training_batches(
+    cfg: CfgNode, world: World, lineage: Lineage, unreadable: UnreadableImages
+) -> Iterator[Batch]:
     """Batches of IMS_PER_BATCH / world size images, from where the lives before have got to.
 
     The lineage's `seed`, the same on all ranks and in all lives of the run, gives the order of the images.
     Augmentation draws from this process' generators or, in data-loader workers, from ones seeded by seed and
-    iteration.
+    iteration. Images that cannot be read are left out and noted in `unreadable`.
     """
     dataset = get_detection_dataset_dicts(
         cfg.DATASETS.TRAIN,
@@ -33,7 +41,15 @@ def training_batches(cfg: CfgNode, world: World, lineage: Lineage) -> Iterator[B
     )
     drawn = images_drawn_before(world.rank, world.size, lineage.images_before)
     sampler = training_sampler(cfg, dataset, lineage.seed, drawn)
-    batches = build_detection_train_loader(cfg, dataset=dataset, sampler=sampler)
+    records = DatasetFromList(dataset, copy=False)
+    batches = build_detection_train_loader(
+        ReadableImages(records, DatasetMapper(cfg, is_train=True), unreadable),
+        mapper=None,
+        sampler=sampler,
+        total_batch_size=cfg.SOLVER.IMS_PER_BATCH,
+        aspect_ratio_grouping=cfg.DATALOADER.ASPECT_RATIO_GROUPING,
+        num_workers=cfg.DATALOADER.NUM_WORKERS,
+    )
     _seed_workers(batches, lineage.seed + lineage.start)
     return cast("Iterator[Batch]", iter(batches))
 

@@ -72,6 +72,14 @@ class LoopLossNotFiniteError(TrainingError):
     retryable = False
 
 
+class UnreadableImagesError(TrainingError):
+    """More training images than the manifest allows could not be read; the state is saved."""
+
+    reason = Reason.UNREADABLE_IMAGES
+    retryable = False
+    concerted = True
+
+
 class PreemptedError(TrainingError):
     """The run was asked to stop and its state is saved."""
 

@@ -26,14 +26,15 @@ from detectron_trainer.evaluation import (
     summarize,
     write_results,
 )
-from detectron_trainer.failures import PreemptedError, TrainingError
+from detectron_trainer.failures import PreemptedError, TrainingError, UnreadableImagesError
 from detectron_trainer.lineage import Lineage
 from detectron_trainer.metrics_file import put_recent_values, recent_values
 from detectron_trainer.model import Training, share_buffers
 from detectron_trainer.progress import Phase
 from detectron_trainer.randomness import kept_random_state, random_state
+from detectron_trainer.readable_images import UnreadableImages
 from detectron_trainer.reporting import Reporter
-from detectron_trainer.step import Batch, Stepper, StepReport, learning_rate
+from detectron_trainer.step import Batch, RankState, Stepper, StepReport, learning_rate
 from detectron_trainer.stop import StopRequest
 from detectron_trainer.world import World
 
@@ -43,8 +44,9 @@ _logger = logging.getLogger(__name__)
 class TrainingLoop:
     """Trains from where `lineage` begins to the last iteration.
 
-    `best` judges evaluations on rank 0, where the best checkpoint is to be kept. `owes_evaluation` asks for
-    an evaluation before that; `lineage` goes into checkpoints; `clock` counts seconds.
+    `unreadable` counts this rank's bad images, of which all ranks may meet `max_unreadable`. `best` judges
+    evaluations on rank 0, where the best checkpoint is to be kept. `owes_evaluation` asks for an evaluation
+    before training; `lineage` goes into checkpoints; `clock` counts seconds.
     """
 
     def __init__(
@@ -56,10 +58,12 @@ class TrainingLoop:
         checkpoints: Checkpoints,
         reporter: Reporter,
         stop: StopRequest,
+        unreadable: UnreadableImages,
         best: BestSoFar | None,
         *,
         owes_evaluation: bool,
         lineage: Lineage,
+        max_unreadable: int,
         clock: Callable[[], float],
     ) -> None:
         self._cfg = cfg
@@ -69,10 +73,12 @@ class TrainingLoop:
         self._checkpoints = checkpoints
         self._reporter = reporter
         self._stop = stop
+        self._unreadable = unreadable
         self._best = best
         self._start = start = lineage.start
         self._owes_evaluation = owes_evaluation
         self._lineage = lineage
+        self._max_unreadable = max_unreadable
         self._clock = clock
         self._max_iter: int = cfg.SOLVER.MAX_ITER
         self._saved = start
@@ -84,6 +90,7 @@ class TrainingLoop:
         Raises:
             PreemptedError: on all ranks, after the state is saved.
             NonFiniteLossError: on all ranks.
+            UnreadableImagesError: on all ranks, after the state is saved.
         """
         with EventStorage(self._start) as storage:
             if self._start > 0:
@@ -107,11 +114,14 @@ class TrainingLoop:
         began = self._clock()
         batch = next(batches)
         waited = self._clock() - began
-        report = self._stepper.step(batch, iteration=iteration, data_time=waited, stop=self._stop.made)
+        state = RankState(data_time=waited, stop=self._stop.made, unreadable=self._unreadable.count)
+        report = self._stepper.step(batch, iteration, state)
         storage.put_scalar("lr", learning_rate(self._training.optimizer), smoothing_hint=False)
         self._training.scheduler.step()
         self._completed = completed = iteration + 1
         _put_report(storage, report, self._clock() - began)
+        if report.unreadable:
+            storage.put_scalar("unreadable_images", report.unreadable, smoothing_hint=False)
 
         if self._checkpoints.is_due(completed):
             self._save(storage, self._checkpoints.save)
@@ -121,6 +131,8 @@ class TrainingLoop:
             self._reporter.write()
         elif report.stop or self._reporter.is_due(completed):
             self._reporter.write()
+        if report.unreadable > self._max_unreadable:
+            self._give_up_on_data(storage, report.unreadable)
         if report.stop:
             self._leave(storage)
 
@@ -147,6 +159,16 @@ class TrainingLoop:
             self._checkpoints.save(self._completed - 1, **self._lineage.state(self._completed))
         except TrainingError as error:
             _logger.error("what was trained since the last checkpoint is lost: %s", error)
+
+    def _give_up_on_data(self, storage: EventStorage, count: int) -> NoReturn:
+        if self._saved != self._completed:
+            self._save(storage, self._checkpoints.save)
+        named = "; ".join(filter(None, self._world.gather(self._unreadable.latest)))
+        raise UnreadableImagesError(
+            f"{count} training images could not be read, {self._max_unreadable} may "
+            f"(spec.training.maxUnreadableImages): {named}",
+            iteration=self._completed,
+        )
 
     def _leave(self, storage: EventStorage) -> NoReturn:
         completed = storage.iter + 1

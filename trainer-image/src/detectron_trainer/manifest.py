@@ -113,6 +113,10 @@ class CheckpointPolicy(Part):
     grace_period_seconds: Annotated[int, Field(ge=10, le=3600)] = 120
 
 
+class Training(Part):
+    max_unreadable_images: Annotated[int, Field(ge=0, le=1000000)] = 0
+
+
 class Metrics(Part):
     period: Annotated[int, Field(ge=1, le=10000)] = 20
 
@@ -144,6 +148,7 @@ class Spec(Part):
     volumes: Annotated[tuple[Volume, ...], Field(max_length=16)] = ()
     checkpoint: CheckpointPolicy = CheckpointPolicy()
     metrics: Metrics = Metrics()
+    training: Training = Training()
     env: Annotated[tuple[EnvironmentVariable, ...], Field(max_length=64)] = ()
     num_nodes: Annotated[int, Field(ge=1, le=512)] = 1
     num_proc_per_node: Annotated[int, Field(ge=1, le=64)] | None = None
@@ -247,8 +252,8 @@ def _siblings(location: tuple[str | int, ...]) -> list[str]:
     """The fields that the part at `location` may have."""
     parts: dict[str, type[Part]] = {
         "spec": Spec, "config": Config, "datasets": Dataset, "keypoints": Keypoints, "volumes": Volume,
-        "output": Output, "checkpoint": CheckpointPolicy, "best": Best, "metrics": Metrics,
-        "env": EnvironmentVariable, "resourcesPerNode": Resources, "runPolicy": RunPolicy,
+        "output": Output, "checkpoint": CheckpointPolicy, "best": Best, "training": Training,
+        "metrics": Metrics, "env": EnvironmentVariable, "resourcesPerNode": Resources, "runPolicy": RunPolicy,
     }  # fmt: skip
     names = [step for step in location if isinstance(step, str)]
     part = parts[names[-1]] if names else Job

@@ -53,6 +53,7 @@ class Reason(StrEnum):
     OUT_OF_MEMORY = "OutOfMemory"
     CHECKPOINT_CORRUPT = "CheckpointCorrupt"
     OUTPUT_NOT_WRITABLE = "OutputNotWritable"
+    UNREADABLE_IMAGES = "UnreadableImages"
     PROCESS_FAILED = "ProcessFailed"
 
 

@@ -20,18 +20,31 @@ Batch = Sequence[Mapping[str, object]]
 
 @dataclass(frozen=True)
 class StepReport:
-    """Means over all ranks of the losses and the seconds spent waiting for data; whether all shall stop."""
+    """Means over all ranks of the losses and the seconds spent waiting for data; whether all shall stop.
+
+    `unreadable` counts the images of all ranks that could not be read since the processes began.
+    """
 
     losses: Mapping[str, float]
     total_loss: float
     data_time: float
     stop: bool
+    unreadable: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankState:
+    """What a rank adds to its losses in the exchange, before it is summed up; see `StepReport`."""
+
+    data_time: float
+    stop: bool
+    unreadable: int
 
 
 class Stepper:
     """Runs steps of `model`, which is `training.model` distributed over all ranks.
 
-    The exchange is one all-reduce that carries the losses, the data time and the wish to stop. It begins
+    The exchange is one all-reduce that carries the losses and each rank's state. It begins
     after the forward pass and ends after the backward pass, which hides it. A sum that is not finite says
     that a loss is not finite on some rank. `SimpleTrainer` gathers as often, but pickled and not hidden.
     """
@@ -43,7 +56,7 @@ class Stepper:
         self.applying = False
         """Whether the optimizer changes weights just now: after an error in that they are of no iteration."""
 
-    def step(self, batch: Batch, *, iteration: int, data_time: float, stop: bool) -> StepReport:
+    def step(self, batch: Batch, iteration: int, state: RankState) -> StepReport:
         """Train on this rank's `batch`; all ranks call it.
 
         Raises:
@@ -57,7 +70,7 @@ class Stepper:
             losses = {"total_loss": losses}
         total = sum(losses.values())
         assert isinstance(total, Tensor)
-        sums, exchange = self._begin_exchange(losses, data_time, stop)
+        sums, exchange = self._begin_exchange(losses, state)
         optimizer.zero_grad()
         torch.autograd.backward(scaler.scale(total))
         report = self._end_exchange(losses, sums, exchange, iteration)
@@ -68,9 +81,9 @@ class Stepper:
         return report
 
     def _begin_exchange(
-        self, losses: Mapping[str, Tensor], data_time: float, stop: bool
+        self, losses: Mapping[str, Tensor], state: RankState
     ) -> tuple[Tensor, dist.Work | None]:
-        extra = torch.tensor([data_time, float(stop)], device=self._world.device)
+        extra = torch.tensor([state.data_time, state.stop, state.unreadable], device=self._world.device)
         sums = torch.cat([torch.stack([loss.detach().float() for loss in losses.values()]), extra])
         return sums, dist.all_reduce(sums, async_op=True) if self._world.size > 1 else None
 
@@ -79,13 +92,13 @@ class Stepper:
     ) -> StepReport:
         if exchange is not None:
             exchange.wait()
-        *loss_sums, data_time, stops = sums.tolist()
+        *loss_sums, data_time, stops, unreadable = sums.tolist()
         size = self._world.size
         means = {name: value / size for name, value in zip(losses, loss_sums, strict=True)}
         total = sum(means.values())
         if not math.isfinite(total):
             self._raise_non_finite(losses, iteration)
-        return StepReport(means, total, data_time / size, stops > 0)
+        return StepReport(means, total, data_time / size, stops > 0, round(unreadable))
 
     def _raise_non_finite(self, losses: Mapping[str, Tensor], iteration: int) -> None:
         mine = {name: float(loss) for name, loss in losses.items() if not math.isfinite(float(loss))}

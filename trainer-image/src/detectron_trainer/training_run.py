@@ -30,6 +30,7 @@ from detectron_trainer.model import Training, build_training, distribute
 from detectron_trainer.pod import Pod
 from detectron_trainer.progress import ProgressBoard
 from detectron_trainer.randomness import restore_random_state
+from detectron_trainer.readable_images import UnreadableImages
 from detectron_trainer.reporting import Reporter, main_reporter, silent_reporter
 from detectron_trainer.resume import ResumePoint, assert_equal_ranks, restore, shared_resume_point
 from detectron_trainer.step import Stepper
@@ -85,6 +86,7 @@ class TrainingRun:
         )
         stepper = Stepper(self._distribute(training, point), training, world)
         self._board.update(iteration=min(point.completed, max_iter), max_iterations=max_iter)
+        unreadable = UnreadableImages()
         loop = TrainingLoop(
             cfg,
             world,
@@ -93,13 +95,15 @@ class TrainingRun:
             checkpoints,
             reporter,
             stop,
+            unreadable,
             self._best_so_far(reporter),
             owes_evaluation=owes_evaluation,
             lineage=lineage,
+            max_unreadable=self._job.spec.training.max_unreadable_images,
             clock=time.perf_counter,
         )
         with closing(reporter):
-            batches = training_batches(cfg, world, lineage)
+            batches = training_batches(cfg, world, lineage, unreadable)
             self._restore_randomness(point)
             loop.run(batches, point.recent_scalars)
 
