@@ -258,5 +258,7 @@ def test_a_trainer_of_the_user_s_own_decides_on_more(data: Path) -> None:
     manifest["spec"]["trainer"] = "tests.trainer.tiny:job"
     assert problems(manifest) == []
     manifest["spec"]["checkpoint"] = {"best": {}}
-    (problem,) = problems(manifest)
-    assert problem.startswith("spec.checkpoint.best: is of our own loop, which spec.trainer replaces")
+    manifest["spec"]["training"] = {"maxUnreadableImages": 3}
+    best, training = problems(manifest)
+    assert best.startswith("spec.checkpoint.best: is of our own loop, which spec.trainer replaces")
+    assert training == "spec.training.maxUnreadableImages: is of our own loop, which spec.trainer replaces"

@@ -116,6 +116,12 @@ class CheckpointPolicy(Part):
 class Training(Part):
     max_unreadable_images: Annotated[int, Field(ge=0, le=1000000)] = 0
 
+    def asked_for(self) -> list[str]:
+        """The fields that are not as they are by default."""
+        default = Training()
+        fields = Training.model_fields
+        return [to_camel(name) for name in fields if getattr(self, name) != getattr(default, name)]
+
 
 class Metrics(Part):
     period: Annotated[int, Field(ge=1, le=10000)] = 20

@@ -136,6 +136,8 @@ def _judge_own_trainer(job: Job) -> Iterator[Problem]:
     """Fields that only our loop honours."""
     if job.spec.checkpoint.best is not None:
         yield Problem("spec.checkpoint.best", f"{OURS_ALONE}; in yours BestCheckpointer does it")
+    for name in job.spec.training.asked_for():
+        yield Problem(f"spec.training.{name}", OURS_ALONE)
 
 
 def _judge_our_loop(cfg: CfgNode) -> Iterator[Problem]:
