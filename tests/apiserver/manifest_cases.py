@@ -82,7 +82,10 @@ VARIANTS = [
                 "gracePeriodSeconds": 60,
             },
             "spec/metrics": {"period": 5},
-            "spec/training": {"maxUnreadableImages": 10},
+            "spec/training": {
+                "maxUnreadableImages": 10,
+                "nonFiniteLoss": {"rollbacks": 2, "learningRateFactor": 0.1},
+            },
             "spec/env": [{"name": "NCCL_DEBUG", "value": "INFO"}],
             "spec/nodeSelector": {"gpu": "h100"},
             "spec/tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}],
@@ -113,6 +116,11 @@ BAD = [
         "fewer than no bad images",
         {"spec/training": {"maxUnreadableImages": -1}},
         ("spec.training.maxUnreadableImages",),
+    ),
+    Case(
+        "a rate of nothing",
+        {"spec/training": {"nonFiniteLoss": {"rollbacks": 1, "learningRateFactor": 0}}},
+        ("spec.training.nonFiniteLoss.learningRateFactor", "greater than 0"),
     ),
     Case("keep nothing", {"spec/checkpoint/keep": 0}, ("spec.checkpoint.keep",)),
     Case(

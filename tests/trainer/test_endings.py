@@ -28,6 +28,24 @@ def test_a_loss_that_is_not_finite_ends_all_ranks_at_once(launcher: Launcher, ti
     assert (first.output / "last_checkpoint").read_text() == "model_0000003.pth"
 
 
+def test_rollbacks_go_on_at_a_lower_rate_until_they_are_used_up(launcher: Launcher, tiny_data: Path) -> None:
+    job = faulty_job(tiny_data)
+    job["spec"]["training"] = {"nonFiniteLoss": {"rollbacks": 2, "learningRateFactor": 0.1}}
+    # The model counts its steps from the rollback on: iterations 5 and then 4 + 5 have the accident.
+    fault = {"kind": "nan", "rank": 1, "step": 5}
+    run = launcher.run(job, processes=2, fault=fault)
+    assert run.verdict["reason"] == "Completed", run.log
+    assert "rollback 2" in run.log
+    assert [row["iteration"] for row in run.rows] == list(range(12))
+    rates = [row["lr"] for row in run.rows[4:]]
+    assert rates == pytest.approx([0.001] * 4 + [0.0001] + [0.00001] * 3)
+
+    job["spec"]["training"]["nonFiniteLoss"]["rollbacks"] = 1
+    failed = launcher.run(job, processes=2, fault=fault)
+    assert failed.verdict["reason"] == "NonFiniteLoss", failed.log
+    assert failed.verdict["iteration"] == 9
+
+
 def test_both_pods_name_the_rank_that_failed_and_its_cause(launcher: Launcher, tiny_data: Path) -> None:
     job = faulty_job(tiny_data)
     first, second = launcher.run_two_pods(job, fault={"kind": "raise", "rank": 1, "step": 2})

@@ -18,7 +18,7 @@ class Lineage:
     """This life's part of the run: from iteration `start` on, when `images_before` images had been drawn.
 
     `seed` is of the images' order. Images are counted over all ranks, because batch and world size may change
-    between two lives.
+    between two lives. `rollbacks` counts the losses that were not finite and were gone back from.
     """
 
     seed: int
@@ -26,16 +26,31 @@ class Lineage:
     images_before: int
     images_per_iteration: int
     settings: Settings
+    rollbacks: int = 0
 
     def state(self, completed: int) -> dict[str, object]:
         """What a checkpoint after `completed` iterations says of it."""
         drawn = self.images_before + (completed - self.start) * self.images_per_iteration
-        return {"seed": self.seed, "images": drawn, "settings": dict(self.settings)}
+        return {
+            "seed": self.seed,
+            "images": drawn,
+            "settings": dict(self.settings),
+            "rollbacks": self.rollbacks,
+        }
 
 
 def settings_of(cfg: CfgNode, world_size: int) -> Settings:
     """What an edit of the manifest may change between two lives of a run."""
     return {**dict(_leaves(cfg.SOLVER, "SOLVER")), "processes": world_size}
+
+
+def with_lower_rate(cfg: CfgNode, factor: float) -> CfgNode:
+    """`cfg` with SOLVER.BASE_LR times `factor`."""
+    lowered = cfg.clone()
+    lowered.defrost()
+    lowered.SOLVER.BASE_LR *= factor
+    lowered.freeze()
+    return lowered
 
 
 def edits(before: Settings, now: Settings) -> list[str]:

@@ -113,8 +113,14 @@ class CheckpointPolicy(Part):
     grace_period_seconds: Annotated[int, Field(ge=10, le=3600)] = 120
 
 
+class NonFiniteLoss(Part):
+    rollbacks: Annotated[int, Field(ge=1, le=100)]
+    learning_rate_factor: Annotated[float, Field(gt=0, le=1)] = 0.5
+
+
 class Training(Part):
     max_unreadable_images: Annotated[int, Field(ge=0, le=1000000)] = 0
+    non_finite_loss: NonFiniteLoss | None = None
 
     def asked_for(self) -> list[str]:
         """The fields that are not as they are by default."""
@@ -258,8 +264,9 @@ def _siblings(location: tuple[str | int, ...]) -> list[str]:
     """The fields that the part at `location` may have."""
     parts: dict[str, type[Part]] = {
         "spec": Spec, "config": Config, "datasets": Dataset, "keypoints": Keypoints, "volumes": Volume,
-        "output": Output, "checkpoint": CheckpointPolicy, "best": Best, "training": Training,
-        "metrics": Metrics, "env": EnvironmentVariable, "resourcesPerNode": Resources, "runPolicy": RunPolicy,
+        "output": Output, "checkpoint": CheckpointPolicy, "best": Best, "metrics": Metrics,
+        "training": Training, "nonFiniteLoss": NonFiniteLoss, "env": EnvironmentVariable,
+        "resourcesPerNode": Resources, "runPolicy": RunPolicy,
     }  # fmt: skip
     names = [step for step in location if isinstance(step, str)]
     part = parts[names[-1]] if names else Job

@@ -83,6 +83,11 @@ class Reporter:
     def best(self, best: BestCheckpoint) -> None:
         self._board.update(best_checkpoint=best)
 
+    def withdraw(self) -> None:
+        """Take its metrics away, for another reporter of this process to bring its own."""
+        if self._prometheus is not None:
+            self._prometheus.registry.unregister(self._prometheus)
+
     def close(self) -> None:
         for writer in self._writers:
             writer.close()

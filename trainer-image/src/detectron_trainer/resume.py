@@ -36,8 +36,9 @@ class ResumePoint:
     """Where a run goes on; by default at the start.
 
     `completed` counts iterations, `content` is the checkpoint's; of that `seed` gives the images' order,
-    `images` counts those drawn, `settings` is what the run was told, `random_states` are the generators' by
-    rank and `recent_scalars` is what smoothing needs. `path` is its file, known on rank 0.
+    `images` counts those drawn, `rollbacks` is as in `Lineage`, `settings` is what the run was told,
+    `random_states` are the generators' by rank and `recent_scalars` is what smoothing needs. `path` is its
+    file, known on rank 0.
     """
 
     completed: int = 0
@@ -45,6 +46,7 @@ class ResumePoint:
     content: dict[str, Any] | None = None
     seed: int | None = None
     images: int | None = None
+    rollbacks: int = 0
     settings: Settings = field(default_factory=dict)
     random_states: Sequence[RandomState] = ()
     recent_scalars: Mapping[str, Any] = field(default_factory=dict)
@@ -115,6 +117,7 @@ def _resume_point(content: dict[str, Any]) -> ResumePoint:
         content=content,
         seed=content.get("seed"),
         images=content.get("images"),
+        rollbacks=content.get("rollbacks", 0),
         settings=content.get("settings", {}),
         random_states=content.get("random_states", []),
         recent_scalars=content.get("recent_scalars", {}),

@@ -23,7 +23,8 @@ from detectron_trainer.batches import training_batches
 from detectron_trainer.best import BestSoFar
 from detectron_trainer.checkpoint import AtomicCheckpointer, Checkpoints, replaced_atomically
 from detectron_trainer.evaluation import is_owed, read_results
-from detectron_trainer.lineage import Lineage, edits, settings_of
+from detectron_trainer.failures import NonFiniteLossError
+from detectron_trainer.lineage import Lineage, edits, settings_of, with_lower_rate
 from detectron_trainer.loop import TrainingLoop
 from detectron_trainer.manifest import Job
 from detectron_trainer.model import Training, build_training, distribute
@@ -55,7 +56,8 @@ class TrainingRun:
         clock: Callable[[], datetime],
     ) -> None:
         self._job = job
-        self._cfg = cfg
+        self._cfg = self._given_cfg = cfg
+        self._rollbacks = 0
         self._pod = pod
         self._world = world
         self._board = board
@@ -69,10 +71,26 @@ class TrainingRun:
         Raises:
             TrainingError: see `detectron_trainer.failures`.
         """
-        cfg, world, max_iter = self._cfg, self._world, self._cfg.SOLVER.MAX_ITER
-        if world.is_main:
-            open_output(self._fence, cfg, self._pod.output)
-        point = shared_resume_point(world, self._pod.output).on_the_schedule_of(cfg)
+        if self._world.is_main:
+            open_output(self._fence, self._given_cfg, self._pod.output)
+        while True:
+            try:
+                self._live(stop)
+            except NonFiniteLossError as error:
+                if not self._may_roll_back():
+                    raise
+                self._rollbacks += 1
+                _logger.warning("%s: rollback %d", error, self._rollbacks)
+            else:
+                return
+
+    def _live(self, stop: StopRequest) -> None:
+        """Train from the newest checkpoint on until the end or the first loss that is not finite."""
+        world = self._world
+        point = shared_resume_point(world, self._pod.output).on_the_schedule_of(self._given_cfg)
+        self._rollbacks = max(self._rollbacks, point.rollbacks)
+        self._cfg = cfg = self._lowered_cfg()
+        max_iter = cfg.SOLVER.MAX_ITER
         seed = agreed_seed(cfg, world, point.seed)
         prepare_process(cfg, seed, world.rank)
         lineage = self._continue_lineage(point, seed)
@@ -105,7 +123,22 @@ class TrainingRun:
         with closing(reporter):
             batches = training_batches(cfg, world, lineage, unreadable)
             self._restore_randomness(point)
-            loop.run(batches, point.recent_scalars)
+            try:
+                loop.run(batches, point.recent_scalars)
+            except NonFiniteLossError:
+                if self._may_roll_back():
+                    reporter.withdraw()
+                raise
+
+    def _may_roll_back(self) -> bool:
+        policy = self._job.spec.training.non_finite_loss
+        return policy is not None and self._rollbacks < policy.rollbacks
+
+    def _lowered_cfg(self) -> CfgNode:
+        policy = self._job.spec.training.non_finite_loss
+        if policy is None:
+            return self._given_cfg
+        return with_lower_rate(self._given_cfg, policy.learning_rate_factor**self._rollbacks)
 
     def _continue_lineage(self, point: ResumePoint, seed: int) -> Lineage:
         batch: int = self._cfg.SOLVER.IMS_PER_BATCH
@@ -118,6 +151,7 @@ class TrainingRun:
             images_before=point.completed * batch if point.images is None else point.images,
             images_per_iteration=batch,
             settings=settings,
+            rollbacks=self._rollbacks,
         )
 
     def _build_reporter(self, point: ResumePoint) -> tuple[bool, Reporter]:
