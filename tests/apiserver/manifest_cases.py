@@ -81,7 +81,8 @@ VARIANTS = [
                 "best": {"metric": "val/bbox/AP50"},
                 "gracePeriodSeconds": 60,
             },
-            "spec/metrics": {"period": 5},
+            "spec/mapper": "my_pkg.data:Mapper",
+            "spec/metrics": {"period": 5, "scalars": ["roi_head/*"], "writers": ["my_pkg.log:Writer"]},
             "spec/training": {
                 "maxUnreadableImages": 10,
                 "nonFiniteLoss": {"rollbacks": 2, "learningRateFactor": 0.1},
@@ -92,6 +93,7 @@ VARIANTS = [
             "spec/runPolicy": {"suspend": True, "backoffLimit": 0},
         },
     ),
+    Case("datasets of a plugin", {"spec/datasets": REMOVED}),
     Case("own trainer", {"spec/trainer": "my_pkg.loops:main"}),
     Case("ephemeral output", {"spec/output": {"ephemeral": True}}),
     Case("weights from scratch", {"spec/weights": ""}),
@@ -160,6 +162,12 @@ BAD = [
         {"spec/trainer": "my_pkg.loops:main", "spec/checkpoint/best": {}},
         ("spec", "spec.checkpoint.best is of our own loop"),
     ),
+    Case(
+        "own trainer with a mapper",
+        {"spec/trainer": "my_pkg.loops:main", "spec/mapper": "my_pkg.data:Mapper"},
+        ("spec", "spec.mapper is of our own loop"),
+    ),
+    Case("writer without a name", {"spec/metrics": {"writers": ["w"]}}, ("spec.metrics.writers[0]",)),
     Case("trainer without a name", {"spec/trainer": "my_pkg.loops"}, ("spec.trainer",)),
     Case("plugin path", {"spec/plugins": ["my/plugin.py"]}, ("spec.plugins[0]",)),
     Case(

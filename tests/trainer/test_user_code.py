@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import socket
+import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,8 +14,12 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from tensorboard.backend.event_processing.event_accumulator import (  # type: ignore[import-untyped]
+    EventAccumulator,
+)
 
 from examples.digits import make_digits
+from examples.user_code import make_tickets
 from tests.trainer.conftest import ROOT, Launcher, Run
 
 EXAMPLES = ROOT / "examples" / "user_code"
@@ -136,3 +143,41 @@ def test_a_trainer_that_cannot_be_imported_is_told(launcher: Launcher, digits: P
     run = launcher.run(manifest, environment=paths(digits))
     assert run.verdict["reason"] == "InvalidConfig", run.log
     assert "spec.trainer: plain_loop:mian cannot be imported" in run.verdict["message"]
+
+
+def test_own_scalars_reach_prometheus_metrics_file_and_tensorboard(launcher: Launcher, digits: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    manifest = example("custom-metrics", "SOLVER.MAX_ITER 100000", "TEST.EVAL_PERIOD 0")
+    environment = {**paths(digits), "DETECTRON_METRICS_PORT": str(port)}
+    run = launcher.start(manifest, environment=environment)
+    run.wait_for_row(2)
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        metrics = answer.read().decode()
+    os.kill(run.process.pid, signal.SIGTERM)
+    run.wait()
+    assert run.verdict["reason"] == "Preempted", run.log
+    names = {"digits/shown", "digits/share_of_mask"}
+    for name in names:
+        assert f'detectron_training_scalar{{name="{name}"}}' in metrics
+    assert all(names <= row.keys() for row in run.rows)
+    assert names <= set(EventAccumulator(str(run.output)).Reload().Tags()["scalars"])
+
+
+def test_own_dataset_and_mapper(launcher: Launcher, digits: Path) -> None:
+    run = launcher.run(example("custom-dataset"), processes=2, environment=paths(digits))
+    assert run.verdict["reason"] == "Completed", run.log
+    assert run.message["evaluation"]["iteration"] == 6
+    values = {metric["name"] for metric in run.message["evaluation"]["metrics"]}
+    assert "digit_scenes_validation/segm/AP50" in values
+
+
+def test_own_keypoints(launcher: Launcher, tmp_path: Path) -> None:
+    make_tickets.write_split(tmp_path, "train", 8, seed=1)
+    make_tickets.write_split(tmp_path, "validation", 4, seed=2)
+    run = launcher.run(example("keypoints"), environment=paths(tmp_path))
+    assert run.verdict["reason"] == "Completed", run.log
+    assert all("loss_keypoint" in row for row in run.rows)
+    values = {metric["name"] for metric in run.message["evaluation"]["metrics"]}
+    assert "tickets_validation/keypoints/AP50" in values

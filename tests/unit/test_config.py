@@ -65,6 +65,11 @@ def test_an_override_may_name_a_plugin_s_dataset() -> None:
     assert merged(job(overrides=("DATASETS.TRAIN ('from_plugin',)",))).DATASETS.TRAIN == ("from_plugin",)
 
 
+def test_without_datasets_the_config_names_them() -> None:
+    cfg = merged(job("DATASETS: {TRAIN: [mine], TEST: [yours]}", datasets=[]))
+    assert (cfg.DATASETS.TRAIN, cfg.DATASETS.TEST) == (("mine",), ("yours",))
+
+
 def test_values_are_python_literals_or_strings() -> None:
     overrides = ("SOLVER.STEPS (1, 2)", "MODEL.WEIGHTS /a b.pth", "SOLVER.BASE_LR 1e-3", "MODEL.MASK_ON True")
     cfg = merged(job(overrides=overrides))

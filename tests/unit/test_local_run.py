@@ -162,7 +162,7 @@ def test_the_manifest_carries_the_api_servers_defaults() -> None:
 
     assert parse_job(run.manifest()) == run.job
     assert document["spec"]["checkpoint"] == {"keep": 3, "gracePeriodSeconds": 120}
-    assert document["spec"]["metrics"] == {"period": 20}
+    assert document["spec"]["metrics"] == {"period": 20, "scalars": [], "writers": []}
 
 
 def test_overrides_come_last() -> None:

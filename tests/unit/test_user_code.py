@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from detectron_trainer.user_code import judge, load
+from detectron_trainer.failures import InvalidConfigError
+from detectron_trainer.user_code import call, judge, load
 
 SOURCE = """
 class Outer:
@@ -40,3 +41,9 @@ def test_names_may_be_dotted() -> None:
 def test_what_cannot_be_called_is_told(reference: str, expected: str) -> None:
     (problem,) = judge(reference, "spec.trainer")
     assert str(problem).startswith(f"spec.trainer: {reference} {expected}")
+
+
+def test_what_is_made_must_be_of_its_kind() -> None:
+    assert call("builtins:dict", dict, [("a", 1)]) == {"a": 1}
+    with pytest.raises(InvalidConfigError, match="builtins:dict: returned a dict instead of a list"):
+        call("builtins:dict", list)

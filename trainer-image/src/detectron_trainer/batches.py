@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import cast
 
 import detectron_trainer.detectron2_compat  # noqa: F401  # isort: skip
@@ -17,21 +17,34 @@ from detectron2.data import (
 )
 from torch.utils.data import DataLoader
 
+from detectron_trainer import user_code
 from detectron_trainer.lineage import Lineage, images_drawn_before
-from detectron_trainer.readable_images import ReadableImages, UnreadableImages
+from detectron_trainer.readable_images import ReadableImages, Record, UnreadableImages
 from detectron_trainer.sampler import training_sampler
 from detectron_trainer.step import Batch
 from detectron_trainer.world import World
 
+Mapper = Callable[[Record], object]
+"""Makes of a dataset's record of one image, which it must not change, what the model takes."""
+
+
+def own_mapper(reference: str | None, cfg: CfgNode, *, is_train: bool) -> Mapper | None:
+    """What the manifest's `mapper` makes for training or evaluation; None where Detectron2's own serves."""
+    if reference is None:
+        return None
+    mapper: Mapper = user_code.call(reference, Callable, cfg, is_train)  # type: ignore[arg-type]
+    return mapper
+
 
 def training_batches(
-    cfg: CfgNode, world: World, lineage: Lineage, unreadable: UnreadableImages
+    cfg: CfgNode, world: World, lineage: Lineage, unreadable: UnreadableImages, mapper: Mapper | None = None
 ) -> Iterator[Batch]:
     """Batches of IMS_PER_BATCH / world size images, from where the lives before have got to.
 
     The lineage's `seed`, the same on all ranks and in all lives of the run, gives the order of the images.
-    Augmentation draws from this process' generators or, in data-loader workers, from ones seeded by seed and
-    iteration. Images that cannot be read are left out and noted in `unreadable`.
+    `mapper` reads and augments them in place of Detectron2's own. Augmentation draws from this process'
+    generators or, in data-loader workers, from ones seeded by seed and iteration. Images that cannot be read
+    are left out and noted in `unreadable`.
     """
     dataset = get_detection_dataset_dicts(
         cfg.DATASETS.TRAIN,
@@ -43,7 +56,7 @@ def training_batches(
     sampler = training_sampler(cfg, dataset, lineage.seed, drawn)
     records = DatasetFromList(dataset, copy=False)
     batches = build_detection_train_loader(
-        ReadableImages(records, DatasetMapper(cfg, is_train=True), unreadable),
+        ReadableImages(records, mapper or DatasetMapper(cfg, is_train=True), unreadable),
         mapper=None,
         sampler=sampler,
         total_batch_size=cfg.SOLVER.IMS_PER_BATCH,

@@ -28,7 +28,10 @@ OURS = {
     "DATASETS.TRAIN": "is set from spec.datasets; a plugin's dataset is named in spec.config.overrides",
     "DATASETS.TEST": "is set from spec.datasets; a plugin's dataset is named in spec.config.overrides",
 }
-"""Keys that the inline yaml cannot set, because its value would be replaced without a word."""
+"""Keys that the inline yaml cannot set, because its value would be replaced without a word.
+
+Without datasets in the manifest their names are the config's.
+"""
 
 
 class ConfigBuilder:
@@ -39,10 +42,11 @@ class ConfigBuilder:
         problems: what was wrong, with its place in the manifest.
     """
 
-    def __init__(self, mounts: Mounts) -> None:
+    def __init__(self, mounts: Mounts, reserved: Mapping[str, str] = OURS) -> None:
         self.cfg: CfgNode = get_cfg()
         self.problems: list[Problem] = []
         self._mounts = mounts
+        self._reserved = reserved
 
     def merge_file(self, name: str, where: str) -> None:
         """Merge a config of the model zoo or, by its absolute path, a file with all that it is based on."""
@@ -76,7 +80,7 @@ class ConfigBuilder:
         bases = tree.pop(BASE_KEY, [])
         for base in [bases] if isinstance(bases, str) else bases:
             self.merge_file(str(base), f"{where}.{BASE_KEY}")
-        self._merge(tree, where, OURS)
+        self._merge(tree, where, self._reserved)
 
     def merge_override(self, text: str, where: str) -> None:
         """Merge one "KEY VALUE"; a value that is no Python literal is a string."""
@@ -118,18 +122,19 @@ class ConfigBuilder:
 
 def merge_config(job: Job, output: Path, mounts: Mounts) -> tuple[CfgNode, list[Problem]]:
     """The config of `job`, whose checkpoints go to `output`, and what is wrong with it as yaml."""
-    config, builder = job.spec.config, ConfigBuilder(mounts)
+    config, datasets = job.spec.config, job.spec.datasets
+    builder = ConfigBuilder(mounts, OURS if datasets else {"OUTPUT_DIR": OURS["OUTPUT_DIR"]})
     builder.merge_file(config.base, "spec.config.base")
     builder.merge_inline(config.inline, "spec.config.inline")
     cfg = builder.cfg
     weights = job.spec.weights
     if weights is not None:
         cfg.MODEL.WEIGHTS = weights
-    for split in ("train", "test"):
-        cfg.DATASETS[split.upper()] = tuple(data.name for data in job.spec.datasets if data.split == split)
+    for split in ("train", "test") if datasets else ():
+        cfg.DATASETS[split.upper()] = tuple(data.name for data in datasets if data.split == split)
     for index, override in enumerate(config.overrides):
         builder.merge_override(override, f"spec.config.overrides[{index}]")
-    sigmas = next((data.keypoints.sigmas for data in job.spec.datasets if data.keypoints), ())
+    sigmas = next((data.keypoints.sigmas for data in datasets if data.keypoints), ())
     if cfg.MODEL.KEYPOINT_ON and not cfg.TEST.KEYPOINT_OKS_SIGMAS:
         cfg.TEST.KEYPOINT_OKS_SIGMAS = list(sigmas)
     if cfg.MODEL.WEIGHTS.startswith("/"):

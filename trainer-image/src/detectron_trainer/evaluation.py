@@ -16,6 +16,7 @@ from detectron2.data import build_detection_test_loader
 from detectron2.evaluation import COCOEvaluator, inference_on_dataset, print_csv_format
 from torch import nn
 
+from detectron_trainer.batches import Mapper
 from detectron_trainer.checkpoint import replaced_atomically
 from detectron_trainer.progress import Evaluation
 from detectron_trainer.scalars import AveragePrecision, flatten
@@ -70,8 +71,12 @@ class InterruptibleBatches:
             raise EvaluationStopped
 
 
-def evaluate(cfg: CfgNode, model: nn.Module, world: World, stop: StopRequest) -> Results:
+def evaluate(
+    cfg: CfgNode, model: nn.Module, *, world: World, stop: StopRequest, mapper: Mapper | None = None
+) -> Results:
     """Evaluate `model` (not distributed) on each of DATASETS.TEST; all ranks call it.
+
+    `mapper` reads the images in place of Detectron2's own.
 
     Raises:
         EvaluationStopped: on all ranks, if any was asked to stop before it was through.
@@ -83,7 +88,7 @@ def evaluate(cfg: CfgNode, model: nn.Module, world: World, stop: StopRequest) ->
             output_dir=str(Path(cfg.OUTPUT_DIR, "inference", name)),
             kpt_oks_sigmas=cfg.TEST.KEYPOINT_OKS_SIGMAS,
         )
-        loader = InterruptibleBatches(build_detection_test_loader(cfg, name), world, stop)
+        loader = InterruptibleBatches(_test_batches(cfg, name, mapper), world, stop)
         outcome = inference_on_dataset(model, loader, evaluator)
         # Rank 0 alone computes the metrics, which takes minutes on large datasets.
         world.barrier()
@@ -91,6 +96,12 @@ def evaluate(cfg: CfgNode, model: nn.Module, world: World, stop: StopRequest) ->
             print_csv_format(outcome)
             results[name] = outcome
     return results
+
+
+def _test_batches(cfg: CfgNode, name: str, mapper: Mapper | None) -> Batches:
+    options = {} if mapper is None else {"mapper": mapper}
+    batches: Batches = build_detection_test_loader(cfg, name, **options)
+    return batches
 
 
 def is_due(cfg: CfgNode, completed: int) -> bool:

@@ -14,13 +14,13 @@ import detectron_trainer.detectron2_compat  # noqa: F401  # isort: skip
 
 from detectron2.config import CfgNode
 from detectron2.utils.events import EventStorage
+from torch import nn
 
 from detectron_trainer.best import BestSoFar
 from detectron_trainer.checkpoint import Checkpoints
 from detectron_trainer.evaluation import (
     EvaluationStopped,
     Results,
-    evaluate,
     is_due,
     scalars,
     summarize,
@@ -44,9 +44,10 @@ _logger = logging.getLogger(__name__)
 class TrainingLoop:
     """Trains from where `lineage` begins to the last iteration.
 
-    `unreadable` counts this rank's bad images, of which all ranks may meet `max_unreadable`. `best` judges
-    evaluations on rank 0, where the best checkpoint is to be kept. `owes_evaluation` asks for an evaluation
-    before training; `lineage` goes into checkpoints; `clock` counts seconds.
+    `unreadable` counts this rank's bad images, of which all ranks may meet `max_unreadable`. `evaluate`
+    evaluates a model on all ranks; `best` judges the results on rank 0, where the best checkpoint is to be
+    kept. `owes_evaluation` asks for an evaluation before training; `lineage` goes into checkpoints; `clock`
+    counts seconds.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class TrainingLoop:
         stop: StopRequest,
         unreadable: UnreadableImages,
         best: BestSoFar | None,
+        evaluate: Callable[[nn.Module], Results],
         *,
         owes_evaluation: bool,
         lineage: Lineage,
@@ -75,6 +77,7 @@ class TrainingLoop:
         self._stop = stop
         self._unreadable = unreadable
         self._best = best
+        self._evaluate_model = evaluate
         self._start = start = lineage.start
         self._owes_evaluation = owes_evaluation
         self._lineage = lineage
@@ -182,7 +185,7 @@ class TrainingLoop:
         try:
             # Evaluation draws random numbers; the training that follows must not depend on that.
             with kept_random_state():
-                results = evaluate(self._cfg, self._training.model, self._world, self._stop)
+                results = self._evaluate_model(self._training.model)
         except EvaluationStopped:
             self._reporter.write()
             self._leave(storage)

@@ -43,6 +43,7 @@ Reference = Annotated[
 DatasetName = Annotated[
     str, StringConstraints(pattern=r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$", max_length=63)
 ]
+ScalarPattern = Annotated[str, Field(min_length=1, max_length=128)]
 Sigma = Annotated[float, Field(ge=0.0001, le=1)]
 
 
@@ -131,6 +132,10 @@ class Training(Part):
 
 class Metrics(Part):
     period: Annotated[int, Field(ge=1, le=10000)] = 20
+    scalars: Annotated[
+        tuple[Annotated[str, Field(min_length=1, max_length=128)], ...], Field(max_length=32)
+    ] = ()
+    writers: Annotated[tuple[Reference, ...], Field(max_length=8)] = ()
 
 
 class EnvironmentVariable(Part):
@@ -152,11 +157,12 @@ class Spec(Part):
     """What to train and with what. `image` and the placement fields are the cluster's business."""
 
     config: Config
-    datasets: Annotated[tuple[Dataset, ...], Field(max_length=32)]
     output: Output
+    datasets: Annotated[tuple[Dataset, ...], Field(max_length=32)] = ()
     weights: Annotated[str, Field(max_length=1024)] | None = None
     plugins: Annotated[tuple[ModuleName, ...], Field(max_length=32)] = ()
     trainer: Reference | None = None
+    mapper: Reference | None = None
     volumes: Annotated[tuple[Volume, ...], Field(max_length=16)] = ()
     checkpoint: CheckpointPolicy = CheckpointPolicy()
     metrics: Metrics = Metrics()
@@ -174,7 +180,7 @@ class Spec(Part):
 
     @model_validator(mode="after")
     def _has_training_data_under_distinct_names(self) -> Self:
-        if all(dataset.split != "train" for dataset in self.datasets):
+        if self.datasets and all(dataset.split != "train" for dataset in self.datasets):
             raise ValueError("datasets needs at least one with split train")
         names = [dataset.name for dataset in self.datasets]
         if len(set(names)) < len(names):

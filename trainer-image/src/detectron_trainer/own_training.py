@@ -94,11 +94,11 @@ class OwnTraining:
             self._call(loop, resume=completed > 0)
 
     def _build_reporter(self, completed: int) -> Reporter:
-        period = self._job.spec.metrics.period
+        metrics = self._job.spec.metrics
         if not self._world.is_main:
-            return silent_reporter(self._cfg, self._board, period)
+            return silent_reporter(self._cfg, self._board, metrics.period)
         drop_rows_from(self._pod.output / "metrics.json", completed)
-        return observing_reporter(self._cfg, self._board, self._registry, completed, period=period)
+        return observing_reporter(self._cfg, self._board, self._registry, completed, metrics=metrics)
 
     def _call(self, loop: ObservedLoop, *, resume: bool) -> None:
         assert self._job.spec.trainer is not None

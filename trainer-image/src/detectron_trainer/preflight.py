@@ -54,8 +54,7 @@ def inspect(
     """
     extend_python_path(job, mounts)
     problems = import_plugins(job.spec.plugins)
-    if job.spec.trainer is not None:
-        problems += judge(job.spec.trainer, "spec.trainer")
+    problems += _judge_references(job)
     problems += register(job.spec.datasets, mounts)
     cfg, config_problems = merge_config(job, output, mounts)
     problems += config_problems
@@ -82,6 +81,15 @@ def extend_python_path(job: Job, mounts: Mounts) -> None:
         if variable.name == "PYTHONPATH":
             folders = [str(mounts.locate(folder)) for folder in variable.value.split(":")]
             sys.path += [folder for folder in folders if folder not in sys.path]
+
+
+def _judge_references(job: Job) -> list[Problem]:
+    spec = job.spec
+    references = {"spec.trainer": spec.trainer, "spec.mapper": spec.mapper}
+    references |= {f"spec.metrics.writers[{index}]": name for index, name in enumerate(spec.metrics.writers)}
+    return [
+        problem for where, name in references.items() if name is not None for problem in judge(name, where)
+    ]
 
 
 def import_plugins(modules: Sequence[str]) -> list[Problem]:
@@ -136,6 +144,8 @@ def _judge_own_trainer(job: Job) -> Iterator[Problem]:
     """Fields that only our loop honours."""
     if job.spec.checkpoint.best is not None:
         yield Problem("spec.checkpoint.best", f"{OURS_ALONE}; in yours BestCheckpointer does it")
+    if job.spec.mapper is not None:
+        yield Problem("spec.mapper", f"{OURS_ALONE}; yours builds its data loaders itself")
     for name in job.spec.training.asked_for():
         yield Problem(f"spec.training.{name}", OURS_ALONE)
 

@@ -19,7 +19,9 @@ from detectron2.utils.events import (
 )
 from prometheus_client import CollectorRegistry
 
+from detectron_trainer import user_code
 from detectron_trainer.evaluation import Results, summarize
+from detectron_trainer.manifest import Metrics
 from detectron_trainer.metrics_file import drop_rows_from
 from detectron_trainer.progress import BestCheckpoint, Checkpoint, Phase, ProgressBoard
 from detectron_trainer.progress_writer import ProgressWriter
@@ -105,24 +107,26 @@ def main_reporter(
     start: int,
     first_row: int,
     *,
-    period: int,
+    metrics: Metrics,
 ) -> Reporter:
     """The reporter of rank 0, which goes on after `start` iterations in the output folder's files.
 
     It writes metrics from iteration `first_row` on, so that rows of that iteration and later ones go.
     """
     max_iter, folder = cfg.SOLVER.MAX_ITER, Path(cfg.OUTPUT_DIR)
-    metrics = folder / "metrics.json"
-    drop_rows_from(metrics, first_row)
-    prometheus = _prometheus(cfg, board, registry, start)
+    rows = folder / "metrics.json"
+    drop_rows_from(rows, first_row)
+    prometheus = _prometheus(cfg, board, registry, start, metrics.scalars)
     writers = [
+        # First, so that what they put reaches the others.
+        *_own_writers(cfg, metrics),
         CommonMetricPrinter(max_iter),
-        JSONWriter(str(metrics)),
+        JSONWriter(str(rows)),
         TensorboardXWriter(str(folder), purge_step=first_row),
         prometheus,
         ProgressWriter(board, max_iter),
     ]
-    return Reporter(writers, prometheus, board, period=period, max_iter=max_iter)
+    return Reporter(writers, prometheus, board, period=metrics.period, max_iter=max_iter)
 
 
 def observing_reporter(
@@ -131,17 +135,21 @@ def observing_reporter(
     registry: CollectorRegistry,
     start: int,
     *,
-    period: int,
+    metrics: Metrics,
 ) -> Reporter:
-    """The reporter of rank 0 beside a loop with writers of its own: Prometheus and the progress board."""
+    """The reporter of rank 0 beside a loop that writes metrics.json and TensorBoard itself."""
     max_iter = cfg.SOLVER.MAX_ITER
-    prometheus = _prometheus(cfg, board, registry, start)
-    writers = [prometheus, ProgressWriter(board, max_iter)]
-    return Reporter(writers, prometheus, board, period=period, max_iter=max_iter, keeps_images=True)
+    prometheus = _prometheus(cfg, board, registry, start, metrics.scalars)
+    writers = [*_own_writers(cfg, metrics), prometheus, ProgressWriter(board, max_iter)]
+    return Reporter(writers, prometheus, board, period=metrics.period, max_iter=max_iter, keeps_images=True)
+
+
+def _own_writers(cfg: CfgNode, metrics: Metrics) -> list[EventWriter]:
+    return [user_code.call(reference, EventWriter, cfg) for reference in metrics.writers]
 
 
 def _prometheus(
-    cfg: CfgNode, board: ProgressBoard, registry: CollectorRegistry, start: int
+    cfg: CfgNode, board: ProgressBoard, registry: CollectorRegistry, start: int, scalars: Sequence[str]
 ) -> PrometheusWriter:
     tests = cfg.DATASETS.TEST
     prometheus = PrometheusWriter(
@@ -149,6 +157,7 @@ def _prometheus(
         registry=registry,
         images_per_iteration=cfg.SOLVER.IMS_PER_BATCH,
         dataset=tests[0] if len(tests) == 1 else "",
+        scalars=scalars,
         info={
             "model": cfg.MODEL.META_ARCHITECTURE,
             "world_size": str(board.snapshot().world_size),

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import detectron_trainer.detectron2_compat  # noqa: F401  # isort: skip
@@ -19,10 +20,10 @@ from prometheus_client import CollectorRegistry
 from torch import nn
 
 from detectron_trainer.attempts import Fence
-from detectron_trainer.batches import training_batches
+from detectron_trainer.batches import own_mapper, training_batches
 from detectron_trainer.best import BestSoFar
 from detectron_trainer.checkpoint import AtomicCheckpointer, Checkpoints, replaced_atomically
-from detectron_trainer.evaluation import is_owed, read_results
+from detectron_trainer.evaluation import evaluate, is_owed, read_results
 from detectron_trainer.failures import NonFiniteLossError
 from detectron_trainer.lineage import Lineage, edits, settings_of, with_lower_rate
 from detectron_trainer.loop import TrainingLoop
@@ -105,6 +106,7 @@ class TrainingRun:
         stepper = Stepper(self._distribute(training, point), training, world)
         self._board.update(iteration=min(point.completed, max_iter), max_iterations=max_iter)
         unreadable = UnreadableImages()
+        test_mapper = own_mapper(self._job.spec.mapper, cfg, is_train=False)
         loop = TrainingLoop(
             cfg,
             world,
@@ -115,13 +117,15 @@ class TrainingRun:
             stop,
             unreadable,
             self._best_so_far(reporter),
+            partial(evaluate, cfg, world=world, stop=stop, mapper=test_mapper),
             owes_evaluation=owes_evaluation,
             lineage=lineage,
             max_unreadable=self._job.spec.training.max_unreadable_images,
             clock=time.perf_counter,
         )
         with closing(reporter):
-            batches = training_batches(cfg, world, lineage, unreadable)
+            mapper = own_mapper(self._job.spec.mapper, cfg, is_train=True)
+            batches = training_batches(cfg, world, lineage, unreadable, mapper)
             self._restore_randomness(point)
             try:
                 loop.run(batches, point.recent_scalars)
@@ -156,14 +160,16 @@ class TrainingRun:
 
     def _build_reporter(self, point: ResumePoint) -> tuple[bool, Reporter]:
         """Whether an evaluation is owed before training, and the reporter, which knows the last one."""
-        cfg, period = self._cfg, self._job.spec.metrics.period
+        cfg, metrics = self._cfg, self._job.spec.metrics
         evaluated = read_results(self._pod.output) if self._world.is_main else None
         owed = self._world.broadcast(is_owed(cfg, point.completed, evaluated[1] if evaluated else None))
         if not self._world.is_main:
-            return owed, silent_reporter(cfg, self._board, period)
+            return owed, silent_reporter(cfg, self._board, metrics.period)
         # What is evaluated before training goes into the row of the iteration before it.
         first_row = point.completed - 1 if owed else point.completed
-        reporter = main_reporter(cfg, self._board, self._registry, point.completed, first_row, period=period)
+        reporter = main_reporter(
+            cfg, self._board, self._registry, point.completed, first_row, metrics=metrics
+        )
         if point.path is not None:
             reporter.checkpoint(point.path, point.completed)
         if evaluated is not None and evaluated[1] <= point.completed:

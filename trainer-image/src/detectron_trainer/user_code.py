@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from functools import reduce
+from typing import TypeVar, cast
 
-from detectron_trainer.failures import Problem
+from detectron_trainer.failures import InvalidConfigError, Problem
+
+T = TypeVar("T")
 
 
 def load(reference: str) -> object:
@@ -29,3 +33,16 @@ def judge(reference: str, where: str) -> list[Problem]:
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a stranger's code may raise anything
         return [Problem(where, f"{reference} cannot be imported: {type(error).__name__}: {error}")]
     return [] if callable(named) else [Problem(where, f"{reference} is no function or class")]
+
+
+def call(reference: str, kind: type[T], *arguments: object) -> T:
+    """What the function or class that `reference` names makes of `arguments`.
+
+    Raises:
+        InvalidConfigError: it makes something else than a `kind`.
+    """
+    made = cast(Callable[..., object], load(reference))(*arguments)
+    if not isinstance(made, kind):
+        message = f"returned a {type(made).__name__} instead of a {kind.__name__}"
+        raise InvalidConfigError([Problem(reference, message)])
+    return made
