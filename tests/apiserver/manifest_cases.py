@@ -85,6 +85,10 @@ VARIANTS = [
             "spec/metrics": {"period": 5, "scalars": ["roi_head/*"], "writers": ["my_pkg.log:Writer"]},
             "spec/training": {
                 "maxUnreadableImages": 10,
+                "gradientAccumulation": 4,
+                "maxGradientNorm": 35,
+                "precision": "bfloat16",
+                "channelsLast": True,
                 "nonFiniteLoss": {"rollbacks": 2, "learningRateFactor": 0.1},
             },
             "spec/env": [{"name": "NCCL_DEBUG", "value": "INFO"}],
@@ -124,6 +128,22 @@ BAD = [
         {"spec/training": {"nonFiniteLoss": {"rollbacks": 1, "learningRateFactor": 0}}},
         ("spec.training.nonFiniteLoss.learningRateFactor", "greater than 0"),
     ),
+    Case(
+        "accumulation of nothing",
+        {"spec/training": {"gradientAccumulation": 0}},
+        ("spec.training.gradientAccumulation",),
+    ),
+    Case(
+        "gradients of no norm",
+        {"spec/training": {"maxGradientNorm": 0}},
+        ("spec.training.maxGradientNorm",),
+    ),
+    Case(
+        "a precision unheard of",
+        {"spec/training": {"precision": "fp8"}},
+        ("spec.training.precision", '"bfloat16"'),
+    ),
+    Case("a layout by name", {"spec/training": {"channelsLast": "yes"}}, ("spec.training.channelsLast",)),
     Case("keep nothing", {"spec/checkpoint/keep": 0}, ("spec.checkpoint.keep",)),
     Case(
         "grace too short", {"spec/checkpoint/gracePeriodSeconds": 1}, ("spec.checkpoint.gracePeriodSeconds",)

@@ -53,7 +53,11 @@ def test_defaults(kubectl: Kubectl) -> None:
     assert spec["imagePullPolicy"] == "IfNotPresent"
     assert spec["checkpoint"] == {"keep": 3, "gracePeriodSeconds": 120}
     assert spec["metrics"] == {"period": 20}
-    assert spec["training"] == {"maxUnreadableImages": 0}
+    assert spec["training"] == {
+        "maxUnreadableImages": 0,
+        "gradientAccumulation": 1,
+        "channelsLast": False,
+    }
     assert spec["runPolicy"] == {"suspend": False, "backoffLimit": 3}
 
 

@@ -91,6 +91,26 @@ def test_losses_are_means_over_the_processes(alone: Run, together: Run) -> None:
     )
 
 
+def test_steps_in_parts_clipped_and_of_lower_precision(
+    launcher: Launcher, tiny_data: Path, together: Run
+) -> None:
+    options = {
+        "gradientAccumulation": 2,
+        "maxGradientNorm": 0.5,
+        "precision": "bfloat16",
+        "channelsLast": True,
+    }
+    job = tiny.job(
+        tiny_data, spec={"training": options}, overrides=("SOLVER.MAX_ITER 3", "TEST.EVAL_PERIOD 0")
+    )
+    run = launcher.run(job, processes=2)
+    assert run.verdict["reason"] == "Completed", run.log
+    assert all(row["gradient_norm"] > 0 for row in run.rows)
+    assert run.rows[0]["total_loss"] == pytest.approx(together.rows[0]["total_loss"], rel=0.1)
+    saved = torch.load(run.output / "model_final.pth")["model"]
+    assert {tensor.dtype for tensor in saved.values()} <= {torch.float32, torch.int64}
+
+
 def test_only_rank_0_speaks(together: Run) -> None:
     assert together.log.count("Start inference on") == 2
     assert "[rank 1]" not in together.log

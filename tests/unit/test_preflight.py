@@ -59,6 +59,14 @@ def test_what_is_best_is_judged_by_a_test_dataset(data: Path) -> None:
     ]
 
 
+def test_a_batch_is_accumulated_in_whole_images(data: Path) -> None:
+    options = {"gradientAccumulation": 3, "precision": "float16"}
+    assert problems(tiny.job(data, spec={"training": options}), world_size=2) == [
+        "spec.training.gradientAccumulation: 3 parts cannot be made of 2 images a process",
+        "spec.training.precision: float16 needs a GPU and this process sees none; bfloat16 does not",
+    ]
+
+
 def with_dataset(data: Path, **fields: Any) -> dict[str, Any]:
     manifest = tiny.job(data)
     manifest["spec"]["datasets"][0] |= fields

@@ -123,6 +123,8 @@ class TrainingLoop:
         self._training.scheduler.step()
         self._completed = completed = iteration + 1
         _put_report(storage, report, self._clock() - began)
+        if report.gradient_norm is not None:
+            storage.put_scalar("gradient_norm", report.gradient_norm)
         if report.unreadable:
             storage.put_scalar("unreadable_images", report.unreadable, smoothing_hint=False)
 

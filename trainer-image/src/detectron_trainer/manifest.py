@@ -44,6 +44,7 @@ DatasetName = Annotated[
     str, StringConstraints(pattern=r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$", max_length=63)
 ]
 ScalarPattern = Annotated[str, Field(min_length=1, max_length=128)]
+Precision = Literal["float32", "bfloat16", "float16"]
 Sigma = Annotated[float, Field(ge=0.0001, le=1)]
 
 
@@ -119,14 +120,18 @@ class NonFiniteLoss(Part):
     learning_rate_factor: Annotated[float, Field(gt=0, le=1)] = 0.5
 
 
-class Training(Part):
+class TrainingOptions(Part):
     max_unreadable_images: Annotated[int, Field(ge=0, le=1000000)] = 0
     non_finite_loss: NonFiniteLoss | None = None
+    gradient_accumulation: Annotated[int, Field(ge=1, le=1024)] = 1
+    max_gradient_norm: Annotated[float, Field(gt=0, le=1000000)] | None = None
+    precision: Precision | None = None
+    channels_last: bool = False
 
     def asked_for(self) -> list[str]:
         """The fields that are not as they are by default."""
-        default = Training()
-        fields = Training.model_fields
+        default = TrainingOptions()
+        fields = TrainingOptions.model_fields
         return [to_camel(name) for name in fields if getattr(self, name) != getattr(default, name)]
 
 
@@ -166,7 +171,7 @@ class Spec(Part):
     volumes: Annotated[tuple[Volume, ...], Field(max_length=16)] = ()
     checkpoint: CheckpointPolicy = CheckpointPolicy()
     metrics: Metrics = Metrics()
-    training: Training = Training()
+    training: TrainingOptions = TrainingOptions()
     env: Annotated[tuple[EnvironmentVariable, ...], Field(max_length=64)] = ()
     num_nodes: Annotated[int, Field(ge=1, le=512)] = 1
     num_proc_per_node: Annotated[int, Field(ge=1, le=64)] | None = None
@@ -271,7 +276,7 @@ def _siblings(location: tuple[str | int, ...]) -> list[str]:
     parts: dict[str, type[Part]] = {
         "spec": Spec, "config": Config, "datasets": Dataset, "keypoints": Keypoints, "volumes": Volume,
         "output": Output, "checkpoint": CheckpointPolicy, "best": Best, "metrics": Metrics,
-        "training": Training, "nonFiniteLoss": NonFiniteLoss, "env": EnvironmentVariable,
+        "training": TrainingOptions, "nonFiniteLoss": NonFiniteLoss, "env": EnvironmentVariable,
         "resourcesPerNode": Resources, "runPolicy": RunPolicy,
     }  # fmt: skip
     names = [step for step in location if isinstance(step, str)]

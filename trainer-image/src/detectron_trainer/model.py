@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import detectron_trainer.detectron2_compat  # noqa: F401  # isort: skip
 
+import torch
 import torch.distributed as dist
 from detectron2.config import CfgNode
 from detectron2.modeling import build_model
@@ -18,24 +19,36 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from detectron_trainer.failures import InvalidConfigError, Problem
+from detectron_trainer.manifest import Precision, TrainingOptions
 from detectron_trainer.world import World
 
 
 @dataclass(frozen=True)
 class Training:
-    """What a checkpoint holds and a step changes. `scaler` does nothing unless SOLVER.AMP.ENABLED."""
+    """What a checkpoint holds and a step changes.
+
+    The forward pass runs in `autocast` where that is set; `scaler` does nothing unless it is float16.
+    """
 
     model: nn.Module
     optimizer: Optimizer
     scheduler: LRScheduler
     scaler: GradScaler
+    autocast: torch.dtype | None = None
 
     def checkpointables(self) -> Mapping[str, object]:
         scaler = {"scaler": self.scaler} if self.scaler.is_enabled() else {}
         return {"optimizer": self.optimizer, "scheduler": self.scheduler, **scaler}
 
 
-def build_training(cfg: CfgNode, world: World) -> Training:
+def autocast_dtype(cfg: CfgNode, precision: Precision | None) -> torch.dtype | None:
+    """What the manifest's `precision` asks for, else SOLVER.AMP.ENABLED for float16; None is float32."""
+    if precision is None:
+        return torch.float16 if cfg.SOLVER.AMP.ENABLED else None
+    return {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}[precision]
+
+
+def build_training(cfg: CfgNode, world: World, options: TrainingOptions) -> Training:
     """Build model, optimizer and schedule.
 
     Raises:
@@ -44,13 +57,16 @@ def build_training(cfg: CfgNode, world: World) -> Training:
     try:
         model = build_model(cfg)
         model.train()
+        if options.channels_last:
+            model.to(memory_format=torch.channels_last)
         optimizer = build_optimizer(cfg, model)
         scheduler = build_lr_scheduler(cfg, optimizer)
     except (KeyError, ValueError, TypeError, AttributeError, AssertionError, NotImplementedError) as error:
         message = f"Detectron2 cannot build the model: {type(error).__name__}: {error}"
         raise InvalidConfigError([Problem("spec.config", message)]) from error
-    scaler = GradScaler(world.device.type, enabled=cfg.SOLVER.AMP.ENABLED)
-    return Training(model, optimizer, scheduler, scaler)
+    autocast = autocast_dtype(cfg, options.precision)
+    scaler = GradScaler(world.device.type, enabled=autocast is torch.float16)
+    return Training(model, optimizer, scheduler, scaler, autocast)
 
 
 def share_buffers(model: nn.Module, world: World) -> None:

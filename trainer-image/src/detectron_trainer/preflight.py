@@ -66,7 +66,7 @@ def inspect(
         )
     problems += _judge_settings(cfg, world_size)
     if job.spec.trainer is None:
-        problems += [*_judge_our_loop(cfg), *_judge_best(job, cfg)]
+        problems += [*_judge_our_loop(cfg), *_judge_best(job, cfg), *_judge_options(job, cfg, world_size)]
     else:
         problems += _judge_own_trainer(job)
     if read_data:
@@ -138,6 +138,20 @@ def _judge_best(job: Job, cfg: CfgNode) -> Iterator[Problem]:
     elif best.metric is not None and best.metric.partition("/")[0] not in cfg.DATASETS.TEST:
         known = ", ".join(cfg.DATASETS.TEST)
         yield Problem(f"{where}.metric", f"{best.metric} begins with none of the test datasets: {known}")
+
+
+def _judge_options(job: Job, cfg: CfgNode, world_size: int) -> Iterator[Problem]:
+    options, where = job.spec.training, "spec.training"
+    images, parts = cfg.SOLVER.IMS_PER_BATCH // world_size, options.gradient_accumulation
+    if images % parts:
+        yield Problem(
+            f"{where}.gradientAccumulation",
+            f"{parts} parts cannot be made of {images} images a process",
+        )
+    if options.precision == "float16" and cfg.MODEL.DEVICE == "cpu":
+        yield Problem(
+            f"{where}.precision", "float16 needs a GPU and this process sees none; bfloat16 does not"
+        )
 
 
 def _judge_own_trainer(job: Job) -> Iterator[Problem]:

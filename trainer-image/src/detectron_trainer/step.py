@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from detectron_trainer.failures import NonFiniteLossError
@@ -22,7 +24,8 @@ Batch = Sequence[Mapping[str, object]]
 class StepReport:
     """Means over all ranks of the losses and the seconds spent waiting for data; whether all shall stop.
 
-    `unreadable` counts the images of all ranks that could not be read since the processes began.
+    `unreadable` counts the images of all ranks that could not be read since the processes began,
+    `gradient_norm` is there where gradients are clipped.
     """
 
     losses: Mapping[str, float]
@@ -30,6 +33,7 @@ class StepReport:
     data_time: float
     stop: bool
     unreadable: int
+    gradient_norm: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,9 +51,22 @@ class Stepper:
     The exchange is one all-reduce that carries the losses and each rank's state. It begins
     after the forward pass and ends after the backward pass, which hides it. A sum that is not finite says
     that a loss is not finite on some rank. `SimpleTrainer` gathers as often, but pickled and not hidden.
+
+    `accumulation` splits each batch into so many parts, one after the other, whose gradients add up to
+    those of the whole; `max_gradient_norm` clips them by their norm over all parameters.
     """
 
-    def __init__(self, model: nn.Module, training: Training, world: World) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        training: Training,
+        world: World,
+        *,
+        accumulation: int = 1,
+        max_gradient_norm: float | None = None,
+    ) -> None:
+        self._accumulation = accumulation
+        self._max_gradient_norm = max_gradient_norm
         self._model = model
         self._training = training
         self._world = world
@@ -63,22 +80,56 @@ class Stepper:
             NonFiniteLossError: on all ranks, if a loss is not finite on any; no rank changes its weights.
         """
         optimizer, scaler = self._training.optimizer, self._training.scaler
-        device = self._world.device.type
-        with torch.autocast(device, dtype=torch.float16, enabled=scaler.is_enabled()):
-            losses = self._model(batch)
-        if isinstance(losses, Tensor):
-            losses = {"total_loss": losses}
-        total = sum(losses.values())
-        assert isinstance(total, Tensor)
-        sums, exchange = self._begin_exchange(losses, state)
         optimizer.zero_grad()
-        torch.autograd.backward(scaler.scale(total))
-        report = self._end_exchange(losses, sums, exchange, iteration)
+        *parts, last = self._parts(batch)
+        means: dict[str, Tensor] = {}
+        for part in parts:
+            with self._without_reduction():
+                self._backward(self._forward(part, means))
+        total = self._forward(last, means)
+        sums, exchange = self._begin_exchange(means, state)
+        self._backward(total)
+        report = self._end_exchange(means, sums, exchange, iteration)
+        norm = self._clip()
         self.applying = True
         scaler.step(optimizer)
         scaler.update()
         self.applying = False
-        return report
+        return replace(report, gradient_norm=norm)
+
+    def _parts(self, batch: Batch) -> list[Batch]:
+        size = len(batch) // self._accumulation
+        return [batch[start : start + size] for start in range(0, len(batch), size)]
+
+    def _without_reduction(self) -> AbstractContextManager[None]:
+        """Leaves a part's gradients on their rank: the last part's backward pass reduces the sum of all."""
+        model = self._model
+        return model.no_sync() if isinstance(model, DistributedDataParallel) else nullcontext()
+
+    def _forward(self, part: Batch, means: dict[str, Tensor]) -> Tensor:
+        """The loss that this part adds to the whole batch's mean; adds its components to `means`."""
+        dtype = self._training.autocast
+        with torch.autocast(self._world.device.type, dtype=dtype, enabled=dtype is not None):
+            losses = self._model(part)
+        if isinstance(losses, Tensor):
+            losses = {"total_loss": losses}
+        shares = {name: loss / self._accumulation for name, loss in losses.items()}
+        for name, share in shares.items():
+            means[name] = means[name] + share.detach() if name in means else share.detach()
+        total = sum(shares.values())
+        assert isinstance(total, Tensor)
+        return total
+
+    def _backward(self, total: Tensor) -> None:
+        torch.autograd.backward(self._training.scaler.scale(total))
+
+    def _clip(self) -> float | None:
+        """The norm of all gradients together before they are clipped, where they are to be."""
+        if self._max_gradient_norm is None:
+            return None
+        self._training.scaler.unscale_(self._training.optimizer)
+        parameters = [p for group in self._training.optimizer.param_groups for p in group["params"]]
+        return float(nn.utils.clip_grad_norm_(parameters, self._max_gradient_norm))
 
     def _begin_exchange(
         self, losses: Mapping[str, Tensor], state: RankState

@@ -95,7 +95,8 @@ class TrainingRun:
         seed = agreed_seed(cfg, world, point.seed)
         prepare_process(cfg, seed, world.rank)
         lineage = self._continue_lineage(point, seed)
-        training = build_training(cfg, world)
+        options = self._job.spec.training
+        training = build_training(cfg, world, options)
         owes_evaluation, reporter = self._build_reporter(point)
         checkpoints = Checkpoints(
             self._load(training, point, reporter),
@@ -103,7 +104,13 @@ class TrainingRun:
             max_iter=max_iter,
             keep=self._job.spec.checkpoint.keep,
         )
-        stepper = Stepper(self._distribute(training, point), training, world)
+        stepper = Stepper(
+            self._distribute(training, point),
+            training,
+            world,
+            accumulation=options.gradient_accumulation,
+            max_gradient_norm=options.max_gradient_norm,
+        )
         self._board.update(iteration=min(point.completed, max_iter), max_iterations=max_iter)
         unreadable = UnreadableImages()
         test_mapper = own_mapper(self._job.spec.mapper, cfg, is_train=False)
@@ -120,7 +127,7 @@ class TrainingRun:
             partial(evaluate, cfg, world=world, stop=stop, mapper=test_mapper),
             owes_evaluation=owes_evaluation,
             lineage=lineage,
-            max_unreadable=self._job.spec.training.max_unreadable_images,
+            max_unreadable=options.max_unreadable_images,
             clock=time.perf_counter,
         )
         with closing(reporter):
