@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -95,20 +96,21 @@ def test_a_full_disk_is_no_use_to_try_again(tmp_path: Path) -> None:
     assert not list(tmp_path.glob(".*"))
 
 
-@pytest.fixture
+@contextmanager
 def no_space() -> Iterator[None]:
-    """Files may not grow beyond a few bytes."""
+    """Files may not grow beyond a few bytes; not for longer than a save, since stdout may be such a file."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (512, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_a_save_that_fails_leaves_the_one_before(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def test_a_save_that_fails_leaves_the_one_before(tmp_path: Path) -> None:
     saves = checkpointer(tmp_path, training())
     saves.save("model_0000001", iteration=1)
-    request.getfixturevalue("no_space")
-    with pytest.raises(OutputNotWritableError, match=f"{tmp_path} cannot be written"):
+    with no_space(), pytest.raises(OutputNotWritableError, match=f"{tmp_path} cannot be written"):
         saves.save("model_0000003", iteration=3)
     assert names(tmp_path) == ["model_0000001.pth"]
     assert (tmp_path / "last_checkpoint").read_text() == "model_0000001.pth"
