@@ -6,6 +6,7 @@ import os
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from torch.amp.grad_scaler import GradScaler
 from detectron_trainer.attempts import Fence
 from detectron_trainer.checkpoint import AtomicCheckpointer, Checkpoints, newest_first, replaced_atomically
 from detectron_trainer.failures import CheckpointCorruptError, FencedError, OutputNotWritableError
-from detectron_trainer.model import Training
+from detectron_trainer.model import Training, moving_average
 from detectron_trainer.resume import newest_readable, restore
 
 
@@ -206,6 +207,33 @@ def test_an_edited_config_takes_effect(tmp_path: Path) -> None:
     assert all(torch.equal(ours, theirs) for ours, theirs in zip(momentum, restored, strict=True))
     step(after)
     assert group["lr"] == pytest.approx(0.005)
+
+
+def test_the_average_goes_on_where_it_was(tmp_path: Path) -> None:
+    def averaging() -> Training:
+        torch.manual_seed(1)
+        plain = training()
+        return replace(plain, averaged=moving_average(plain.model, 0.75))
+
+    def steps(averaging: Training, count: int) -> None:
+        for _ in range(count):
+            averaging.optimizer.zero_grad()
+            step(averaging)
+            assert averaging.averaged is not None
+            averaging.averaged.update_parameters(averaging.model)
+
+    whole, first, second = averaging(), averaging(), averaging()
+    assert whole.evaluated is whole.model
+    steps(whole, 6)
+    steps(first, 4)
+    checkpointer(tmp_path, first).save("model_0000003", iteration=3)
+    found = newest_readable(tmp_path)
+    assert found is not None
+    restore(second, checkpointer(tmp_path, second), found[1], 4)
+    steps(second, 2)
+    for name, value in whole.evaluated.state_dict().items():
+        assert torch.equal(second.evaluated.state_dict()[name], value)
+    assert not torch.equal(whole.evaluated.state_dict()["bias"], whole.model.state_dict()["bias"])
 
 
 def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:

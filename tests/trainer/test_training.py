@@ -99,6 +99,7 @@ def test_steps_in_parts_clipped_and_of_lower_precision(
         "maxGradientNorm": 0.5,
         "precision": "bfloat16",
         "channelsLast": True,
+        "ema": {"decay": 0.5},
     }
     job = tiny.job(
         tiny_data, spec={"training": options}, overrides=("SOLVER.MAX_ITER 3", "TEST.EVAL_PERIOD 0")
@@ -108,6 +109,9 @@ def test_steps_in_parts_clipped_and_of_lower_precision(
     assert all(row["gradient_norm"] > 0 for row in run.rows)
     assert run.rows[0]["total_loss"] == pytest.approx(together.rows[0]["total_loss"], rel=0.1)
     saved = torch.load(run.output / "model_final.pth")["model"]
+    average = torch.load(run.output / "model_ema.pth")["model"]
+    assert average.keys() == saved.keys()
+    assert not torch.equal(average["backbone.stem.conv1.weight"], saved["backbone.stem.conv1.weight"])
     assert {tensor.dtype for tensor in saved.values()} <= {torch.float32, torch.int64}
 
 

@@ -26,6 +26,8 @@ from detectron_trainer.failures import CheckpointCorruptError, OutputNotWritable
 TAG = "last_checkpoint"
 FINAL = "model_final.pth"
 BEST = "model_best.pth"
+AVERAGE = "model_ema.pth"
+"""The averaged weights alone, as `weights` of another job takes them."""
 TRAINING_STATE = frozenset({"model", "optimizer", "scheduler", "iteration"})
 """What a checkpoint of our own loop holds at least."""
 _NUMBERED = re.compile(r"model_(\d{7,})\.pth")
@@ -192,6 +194,11 @@ class Checkpoints:
         else:
             self._periodic.save(f"model_{iteration:07d}", iteration=iteration, **state)
         prune(self._folder, self._keep)
+
+    def save_weights(self, name: str, model: nn.Module) -> None:
+        """Save the weights of `model` alone; no run goes on from them."""
+        with replaced_atomically(self._folder / name, "wb") as file:
+            torch.save({"model": model.state_dict()}, file)
 
     def save_best(self, iteration: int, **state: object) -> None:
         """Save in place of the best so far: as whole a checkpoint as any, which a run can go on from."""

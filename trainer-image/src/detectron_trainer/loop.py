@@ -17,7 +17,7 @@ from detectron2.utils.events import EventStorage
 from torch import nn
 
 from detectron_trainer.best import BestSoFar
-from detectron_trainer.checkpoint import Checkpoints
+from detectron_trainer.checkpoint import AVERAGE, Checkpoints
 from detectron_trainer.evaluation import (
     EvaluationStopped,
     Results,
@@ -106,6 +106,7 @@ class TrainingLoop:
             try:
                 for iteration in range(self._start, self._max_iter):
                     self._iterate(storage, iteration, batches)
+                self._save_average()
             except TrainingError:
                 raise
             except Exception:
@@ -143,13 +144,18 @@ class TrainingLoop:
 
     def _save(self, storage: EventStorage, write: Callable[..., None]) -> None:
         """Save by `write`, on rank 0, what all ranks need to go on after this iteration."""
-        share_buffers(self._training.model, self._world)
+        share_buffers(self._training, self._world)
         states = self._world.gather(random_state())
         if self._world.is_main:
             self._reporter.phase(Phase.CHECKPOINTING)
             lasting = self._lineage.state(storage.iter + 1)
             write(storage.iter, **lasting, random_states=states, recent_scalars=recent_values(storage))
             self._reporter.phase(Phase.TRAINING)
+
+    def _save_average(self) -> None:
+        averaged = self._training.averaged
+        if self._world.is_main and averaged is not None:
+            self._checkpoints.save_weights(AVERAGE, self._training.evaluated)
 
     def _rescue(self) -> None:
         """Save what rank 0 holds when a peer is lost, or anything else broke a step off, and ask nobody.
@@ -183,11 +189,11 @@ class TrainingLoop:
 
     def _evaluate(self, storage: EventStorage) -> None:
         self._reporter.phase(Phase.EVALUATING)
-        share_buffers(self._training.model, self._world)
+        share_buffers(self._training, self._world)
         try:
             # Evaluation draws random numbers; the training that follows must not depend on that.
             with kept_random_state():
-                results = self._evaluate_model(self._training.model)
+                results = self._evaluate_model(self._training.evaluated)
         except EvaluationStopped:
             self._reporter.write()
             self._leave(storage)

@@ -120,6 +120,10 @@ class NonFiniteLoss(Part):
     learning_rate_factor: Annotated[float, Field(gt=0, le=1)] = 0.5
 
 
+class ExponentialMovingAverage(Part):
+    decay: Annotated[float, Field(gt=0, lt=1)] = 0.9998
+
+
 class TrainingOptions(Part):
     max_unreadable_images: Annotated[int, Field(ge=0, le=1000000)] = 0
     non_finite_loss: NonFiniteLoss | None = None
@@ -127,6 +131,7 @@ class TrainingOptions(Part):
     max_gradient_norm: Annotated[float, Field(gt=0, le=1000000)] | None = None
     precision: Precision | None = None
     channels_last: bool = False
+    ema: ExponentialMovingAverage | None = None
 
     def asked_for(self) -> list[str]:
         """The fields that are not as they are by default."""
@@ -276,8 +281,8 @@ def _siblings(location: tuple[str | int, ...]) -> list[str]:
     parts: dict[str, type[Part]] = {
         "spec": Spec, "config": Config, "datasets": Dataset, "keypoints": Keypoints, "volumes": Volume,
         "output": Output, "checkpoint": CheckpointPolicy, "best": Best, "metrics": Metrics,
-        "training": TrainingOptions, "nonFiniteLoss": NonFiniteLoss, "env": EnvironmentVariable,
-        "resourcesPerNode": Resources, "runPolicy": RunPolicy,
+        "training": TrainingOptions, "nonFiniteLoss": NonFiniteLoss, "ema": ExponentialMovingAverage,
+        "env": EnvironmentVariable, "resourcesPerNode": Resources, "runPolicy": RunPolicy,
     }  # fmt: skip
     names = [step for step in location if isinstance(step, str)]
     part = parts[names[-1]] if names else Job

@@ -17,6 +17,7 @@ from torch.amp.grad_scaler import GradScaler
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from detectron_trainer.failures import InvalidConfigError, Problem
 from detectron_trainer.manifest import Precision, TrainingOptions
@@ -27,7 +28,8 @@ from detectron_trainer.world import World
 class Training:
     """What a checkpoint holds and a step changes.
 
-    The forward pass runs in `autocast` where that is set; `scaler` does nothing unless it is float16.
+    `averaged` follows the model's weights. The forward pass runs in `autocast` where that is set; `scaler`
+    does nothing unless it is float16.
     """
 
     model: nn.Module
@@ -35,10 +37,19 @@ class Training:
     scheduler: LRScheduler
     scaler: GradScaler
     autocast: torch.dtype | None = None
+    averaged: AveragedModel | None = None
 
     def checkpointables(self) -> Mapping[str, object]:
         scaler = {"scaler": self.scaler} if self.scaler.is_enabled() else {}
-        return {"optimizer": self.optimizer, "scheduler": self.scheduler, **scaler}
+        averaged = {"ema": self.averaged} if self.averaged is not None else {}
+        return {"optimizer": self.optimizer, "scheduler": self.scheduler, **scaler, **averaged}
+
+    @property
+    def evaluated(self) -> nn.Module:
+        """The model whose results count: the average where there is one, which the first step begins."""
+        if self.averaged is not None and self.averaged.n_averaged > 0:
+            return self.averaged.module
+        return self.model
 
 
 def autocast_dtype(cfg: CfgNode, precision: Precision | None) -> torch.dtype | None:
@@ -66,17 +77,25 @@ def build_training(cfg: CfgNode, world: World, options: TrainingOptions) -> Trai
         raise InvalidConfigError([Problem("spec.config", message)]) from error
     autocast = autocast_dtype(cfg, options.precision)
     scaler = GradScaler(world.device.type, enabled=autocast is torch.float16)
-    return Training(model, optimizer, scheduler, scaler, autocast)
+    averaged = moving_average(model, options.ema.decay) if options.ema is not None else None
+    return Training(model, optimizer, scheduler, scaler, autocast, averaged)
 
 
-def share_buffers(model: nn.Module, world: World) -> None:
+def moving_average(model: nn.Module, decay: float) -> AveragedModel:
+    """The exponential moving average of weights and buffers; its first update makes it equal to `model`."""
+    average = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+    return AveragedModel(model, multi_avg_fn=average, use_buffers=True)
+
+
+def share_buffers(training: Training, world: World) -> None:
     """Give all ranks rank 0's buffers, such as the running statistics of batch norm; all ranks call it.
 
     Each rank's follow its own images. Before a save or an evaluation they are made equal, so that what is
     evaluated on all ranks is what rank 0 saves, and a resumed run goes on from where all of them were.
     """
     if world.size > 1:
-        for buffer in model.buffers():
+        averages = training.averaged.buffers() if training.averaged is not None else ()
+        for buffer in (*training.model.buffers(), *averages):
             dist.broadcast(buffer, src=0)
 
 

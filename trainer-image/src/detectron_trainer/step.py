@@ -94,6 +94,8 @@ class Stepper:
         self.applying = True
         scaler.step(optimizer)
         scaler.update()
+        if self._training.averaged is not None:
+            self._training.averaged.update_parameters(self._training.model)
         self.applying = False
         return replace(report, gradient_norm=norm)
 
