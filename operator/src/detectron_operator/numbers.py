@@ -24,7 +24,6 @@ FIELDS = frozenset(
     }
 )
 _OUTLOOK = frozenset({"estimatedRemainingSeconds", "eta"})
-_MAX_METRIC_NAME = 64
 _UNITS = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
 
 
@@ -82,7 +81,7 @@ def _reported(progress: Progress) -> dict[str, object | None]:
         "progress": None if percentage is None else f"{percentage}%",
         "estimatedRemainingSeconds": remaining,
         "eta": None if remaining is None else duration(remaining),
-        "metrics": _metrics(progress.metrics, longest=_MAX_METRIC_NAME) or None,
+        "metrics": _metrics(progress.metrics) or None,
         "evaluation": _evaluation(progress),
         "lastCheckpoint": _checkpoint(progress.last_checkpoint),
         "bestCheckpoint": _best_checkpoint(progress.best_checkpoint),
@@ -96,9 +95,9 @@ def _percentage(progress: Progress) -> int | None:
     return min(100, 100 * progress.iteration // progress.max_iterations)
 
 
-def _metrics(pairs: Iterable[tuple[str, float]], *, longest: int) -> list[dict[str, str]]:
+def _metrics(pairs: Iterable[tuple[str, float]]) -> list[dict[str, str]]:
     """Six significant digits, as text: two writers of a float never differ by its last bit."""
-    return [{"name": name, "value": f"{value:.6g}"} for name, value in pairs if len(name) <= longest]
+    return [{"name": name, "value": f"{value:.6g}"} for name, value in pairs]
 
 
 def _evaluation(progress: Progress) -> dict[str, object] | None:
@@ -107,7 +106,7 @@ def _evaluation(progress: Progress) -> dict[str, object] | None:
         return None
     shown: dict[str, object] = {
         "iteration": evaluation.iteration,
-        "metrics": _metrics(evaluation.metrics, longest=128),
+        "metrics": _metrics(evaluation.metrics),
     }
     if evaluation.average_precision is not None:
         shown["averagePrecision"] = f"{evaluation.average_precision:.6g}"
