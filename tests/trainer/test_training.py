@@ -115,6 +115,20 @@ def test_steps_in_parts_clipped_and_of_lower_precision(
     assert {tensor.dtype for tensor in saved.values()} <= {torch.float32, torch.int64}
 
 
+def test_ends_early_when_nothing_gets_better_and_stays_ended(launcher: Launcher, tiny_data: Path) -> None:
+    options = {"checkpoint": {"best": {}}, "training": {"earlyStopping": {"patience": 2}}}
+    # Nothing is learned at this rate, so the first evaluation stays the best.
+    overrides = ("SOLVER.BASE_LR 0.0", "MODEL.RESNETS.NORM FrozenBN", "TEST.EVAL_PERIOD 1")
+    job = tiny.job(tiny_data, spec=options, overrides=overrides)
+    run = launcher.run(job, processes=2)
+    assert (run.verdict["reason"], run.verdict["message"]) == ("Completed", "trained 3 iterations"), run.log
+    assert run.message["bestCheckpoint"]["iteration"] == 1
+    assert run.message["lastCheckpoint"]["iteration"] == 3
+    again = launcher.run(job, processes=2, output=run.output, attempt=1)
+    assert again.verdict["reason"] == "Completed", again.log
+    assert [row["iteration"] for row in again.rows] == [0, 1, 2]
+
+
 def test_only_rank_0_speaks(together: Run) -> None:
     assert together.log.count("Start inference on") == 2
     assert "[rank 1]" not in together.log

@@ -59,6 +59,15 @@ def test_what_is_best_is_judged_by_a_test_dataset(data: Path) -> None:
     ]
 
 
+def test_early_stopping_needs_something_to_watch(data: Path) -> None:
+    options = {"earlyStopping": {"patience": 2}}
+    assert problems(tiny.job(data, spec={"training": options}, overrides=("TEST.EVAL_PERIOD 0",))) == [
+        "spec.training.earlyStopping: needs evaluations during training: set TEST.EVAL_PERIOD",
+        "spec.training.earlyStopping: needs spec.checkpoint.best, whose metric it watches",
+    ]
+    assert problems(tiny.job(data, spec={"training": options, "checkpoint": {"best": {}}})) == []
+
+
 def test_a_batch_is_accumulated_in_whole_images(data: Path) -> None:
     options = {"gradientAccumulation": 3, "precision": "float16"}
     assert problems(tiny.job(data, spec={"training": options}), world_size=2) == [

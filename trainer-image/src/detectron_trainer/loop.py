@@ -46,8 +46,8 @@ class TrainingLoop:
 
     `unreadable` counts this rank's bad images, of which all ranks may meet `max_unreadable`. `evaluate`
     evaluates a model on all ranks; `best` judges the results on rank 0, where the best checkpoint is to be
-    kept. `owes_evaluation` asks for an evaluation before training; `lineage` goes into checkpoints; `clock`
-    counts seconds.
+    kept, and training ends when that is `patience` iterations old. `owes_evaluation` asks for an evaluation
+    before training; `lineage` goes into checkpoints; `clock` counts seconds.
     """
 
     def __init__(
@@ -66,6 +66,7 @@ class TrainingLoop:
         owes_evaluation: bool,
         lineage: Lineage,
         max_unreadable: int,
+        patience: int | None,
         clock: Callable[[], float],
     ) -> None:
         self._cfg = cfg
@@ -82,6 +83,7 @@ class TrainingLoop:
         self._owes_evaluation = owes_evaluation
         self._lineage = lineage
         self._max_unreadable = max_unreadable
+        self._patience = patience
         self._clock = clock
         self._max_iter: int = cfg.SOLVER.MAX_ITER
         self._saved = start
@@ -105,6 +107,9 @@ class TrainingLoop:
             self._reporter.phase(Phase.TRAINING)
             try:
                 for iteration in range(self._start, self._max_iter):
+                    if self._has_stalled(iteration):
+                        self._end_early(storage)
+                        break
                     self._iterate(storage, iteration, batches)
                 self._save_average()
             except TrainingError:
@@ -151,6 +156,21 @@ class TrainingLoop:
             lasting = self._lineage.state(storage.iter + 1)
             write(storage.iter, **lasting, random_states=states, recent_scalars=recent_values(storage))
             self._reporter.phase(Phase.TRAINING)
+
+    def _has_stalled(self, completed: int) -> bool:
+        """Whether the evaluation after `completed` iterations is the last that might have beaten the best.
+
+        The same question after a restart gets the same answer: a run that has ended early stays ended.
+        """
+        if self._patience is None or not is_due(self._cfg, completed):
+            return False
+        best = self._best.checkpoint if self._best is not None else None
+        return self._world.broadcast(best is not None and completed - best.iteration >= self._patience)
+
+    def _end_early(self, storage: EventStorage) -> None:
+        _logger.info("ended early: the best checkpoint is %s iterations old", self._patience)
+        if self._saved != self._completed:
+            self._save(storage, self._checkpoints.save)
 
     def _save_average(self) -> None:
         averaged = self._training.averaged

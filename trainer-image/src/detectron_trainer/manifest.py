@@ -124,6 +124,10 @@ class ExponentialMovingAverage(Part):
     decay: Annotated[float, Field(gt=0, lt=1)] = 0.9998
 
 
+class EarlyStopping(Part):
+    patience: Annotated[int, Field(ge=1, le=1000)]
+
+
 class TrainingOptions(Part):
     max_unreadable_images: Annotated[int, Field(ge=0, le=1000000)] = 0
     non_finite_loss: NonFiniteLoss | None = None
@@ -132,6 +136,7 @@ class TrainingOptions(Part):
     precision: Precision | None = None
     channels_last: bool = False
     ema: ExponentialMovingAverage | None = None
+    early_stopping: EarlyStopping | None = None
 
     def asked_for(self) -> list[str]:
         """The fields that are not as they are by default."""
@@ -282,6 +287,7 @@ def _siblings(location: tuple[str | int, ...]) -> list[str]:
         "spec": Spec, "config": Config, "datasets": Dataset, "keypoints": Keypoints, "volumes": Volume,
         "output": Output, "checkpoint": CheckpointPolicy, "best": Best, "metrics": Metrics,
         "training": TrainingOptions, "nonFiniteLoss": NonFiniteLoss, "ema": ExponentialMovingAverage,
+        "earlyStopping": EarlyStopping,
         "env": EnvironmentVariable, "resourcesPerNode": Resources, "runPolicy": RunPolicy,
     }  # fmt: skip
     names = [step for step in location if isinstance(step, str)]

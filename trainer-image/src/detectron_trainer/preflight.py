@@ -140,7 +140,18 @@ def _judge_best(job: Job, cfg: CfgNode) -> Iterator[Problem]:
         yield Problem(f"{where}.metric", f"{best.metric} begins with none of the test datasets: {known}")
 
 
+def _judge_early_stopping(job: Job, cfg: CfgNode) -> Iterator[Problem]:
+    where = "spec.training.earlyStopping"
+    if job.spec.training.early_stopping is None:
+        return
+    if job.spec.checkpoint.best is None:
+        yield Problem(where, "needs spec.checkpoint.best, whose metric it watches")
+    if cfg.TEST.EVAL_PERIOD < 1:
+        yield Problem(where, "needs evaluations during training: set TEST.EVAL_PERIOD")
+
+
 def _judge_options(job: Job, cfg: CfgNode, world_size: int) -> Iterator[Problem]:
+    yield from _judge_early_stopping(job, cfg)
     options, where = job.spec.training, "spec.training"
     images, parts = cfg.SOLVER.IMS_PER_BATCH // world_size, options.gradient_accumulation
     if images % parts:

@@ -128,6 +128,7 @@ class TrainingRun:
             owes_evaluation=owes_evaluation,
             lineage=lineage,
             max_unreadable=options.max_unreadable_images,
+            patience=self._patience(),
             clock=time.perf_counter,
         )
         with closing(reporter):
@@ -140,6 +141,10 @@ class TrainingRun:
                 if self._may_roll_back():
                     reporter.withdraw()
                 raise
+
+    def _patience(self) -> int | None:
+        early = self._job.spec.training.early_stopping
+        return early.patience * self._cfg.TEST.EVAL_PERIOD if early is not None else None
 
     def _may_roll_back(self) -> bool:
         policy = self._job.spec.training.non_finite_loss
