@@ -70,6 +70,13 @@ class Run:
         self.process.wait()
 
 
+def free_port() -> str:
+    """A port of this machine that nobody listens at."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])
+
+
 def rows(output: Path) -> list[dict[str, float]]:
     """The whole rows of metrics.json; none before it exists."""
     path = output / "metrics.json"
@@ -140,9 +147,7 @@ class Launcher:
 
     def run_two_pods(self, manifest: Mapping[str, Any], **options: Any) -> tuple[Run, Run]:
         """One process in each of two pods, of which only the first has `output`; wait for both."""
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = free_port()
         gang = [
             "--nnodes=2",
             "--rdzv-backend=c10d",

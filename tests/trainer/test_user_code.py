@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,7 +19,7 @@ from tensorboard.backend.event_processing.event_accumulator import (  # type: ig
 
 from examples.digits import make_digits
 from examples.user_code import make_tickets
-from tests.trainer.conftest import ROOT, Launcher, Run
+from tests.trainer.conftest import ROOT, Launcher, Run, free_port
 
 EXAMPLES = ROOT / "examples" / "user_code"
 SHORT = ["SOLVER.MAX_ITER 6", "SOLVER.CHECKPOINT_PERIOD 2", "SOLVER.STEPS (5,)", "TEST.EVAL_PERIOD 3"]
@@ -146,11 +145,9 @@ def test_a_trainer_that_cannot_be_imported_is_told(launcher: Launcher, digits: P
 
 
 def test_own_scalars_reach_prometheus_metrics_file_and_tensorboard(launcher: Launcher, digits: Path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     manifest = example("custom-metrics", "SOLVER.MAX_ITER 100000", "TEST.EVAL_PERIOD 0")
-    environment = {**paths(digits), "DETECTRON_METRICS_PORT": str(port)}
+    environment = {**paths(digits), "DETECTRON_METRICS_PORT": port}
     run = launcher.start(manifest, environment=environment)
     run.wait_for_row(2)
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:

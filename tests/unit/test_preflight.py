@@ -93,8 +93,10 @@ def with_dataset(data: Path, **fields: Any) -> dict[str, Any]:
         (("SOLVER.MAX_ITER 0",), "SOLVER.MAX_ITER must be at least 1, not 0"),
         (("SOLVER.CHECKPOINT_PERIOD 0",), "SOLVER.CHECKPOINT_PERIOD must be at least 1, not 0"),
         (("SOLVER.AMP.ENABLED True",), "SOLVER.AMP.ENABLED needs a GPU, and this process sees none"),
-        (("TEST.AUG.ENABLED True",), "TEST.AUG.ENABLED is not supported"),
-        (("TEST.PRECISE_BN.ENABLED True",), "TEST.PRECISE_BN.ENABLED is not supported"),
+        (
+            ("TEST.AUG.ENABLED True", "MODEL.META_ARCHITECTURE SemanticSegmentor"),
+            "TEST.AUG.ENABLED needs a GeneralizedRCNN, not a SemanticSegmentor",
+        ),
         (
             ("DATALOADER.SAMPLER_TRAIN Best",),
             "DATALOADER.SAMPLER_TRAIN Best is none of TrainingSampler, RepeatFactorTrainingSampler, "
@@ -106,7 +108,7 @@ def with_dataset(data: Path, **fields: Any) -> dict[str, Any]:
         ),
         (
             ("DATASETS.TEST ('lvis_v1_val',)",),
-            "DATASETS.TEST lvis_v1_val wants the evaluator lvis; only coco is supported",
+            "DATASETS.TEST lvis_v1_val wants the evaluator lvis, none of coco, sem_seg, coco_panoptic_seg",
         ),
     ],
 )

@@ -22,6 +22,8 @@ for _name, _type in {"int": int, "float": float, "str": str}.items():
 # comm.gather builds its buffers with a class that warns at each use.
 warnings.filterwarnings("ignore", message="TypedStorage is deprecated", category=UserWarning)
 warnings.filterwarnings("ignore", message="The given buffer is not writable", category=UserWarning)
+# Keypoints are made from a list of arrays, a few numbers each.
+warnings.filterwarnings("ignore", message="Creating a tensor from a list of numpy", category=UserWarning)
 # Its anchor generator calls meshgrid without the argument that PyTorch will require one day.
 warnings.filterwarnings("ignore", message="torch.meshgrid: in an upcoming release", category=UserWarning)
 

@@ -13,11 +13,13 @@ import detectron_trainer.detectron2_compat  # noqa: F401  # isort: skip
 
 from detectron2.config import CfgNode
 from detectron2.data import build_detection_test_loader
-from detectron2.evaluation import COCOEvaluator, inference_on_dataset, print_csv_format
+from detectron2.evaluation import inference_on_dataset, print_csv_format
+from detectron2.modeling import GeneralizedRCNNWithTTA
 from torch import nn
 
 from detectron_trainer.batches import Mapper
 from detectron_trainer.checkpoint import replaced_atomically
+from detectron_trainer.evaluators import evaluator_of
 from detectron_trainer.progress import Evaluation
 from detectron_trainer.scalars import AveragePrecision, flatten
 from detectron_trainer.stop import StopRequest
@@ -26,6 +28,8 @@ from detectron_trainer.world import World
 FILE = "evaluation.json"
 TASKS = ("segm", "keypoints", "bbox")
 """Of several tasks the first one of these gives the job's average precision."""
+OF_SEGMENTS = frozenset({"mIoU", "fwIoU", "mACC", "pACC", "PQ", "SQ", "RQ"})
+"""Of semantic and panoptic segmentation, over all categories."""
 _BATCHES_BETWEEN_POLLS = 8
 
 _logger = logging.getLogger(__name__)
@@ -72,24 +76,31 @@ class InterruptibleBatches:
 
 
 def evaluate(
-    cfg: CfgNode, model: nn.Module, *, world: World, stop: StopRequest, mapper: Mapper | None = None
+    cfg: CfgNode,
+    model: nn.Module,
+    final: bool,
+    *,
+    world: World,
+    stop: StopRequest,
+    mapper: Mapper | None = None,
 ) -> Results:
     """Evaluate `model` (not distributed) on each of DATASETS.TEST; all ranks call it.
 
-    `mapper` reads the images in place of Detectron2's own.
+    `mapper` reads the images in place of Detectron2's own. TEST.AUG adds the results on augmented images to
+    the `final` evaluation, under names that end in ``_TTA``.
 
     Raises:
         EvaluationStopped: on all ranks, if any was asked to stop before it was through.
     """
     results: dict[str, Mapping[str, Mapping[str, float]]] = {}
+    augmented = GeneralizedRCNNWithTTA(cfg, model) if final and cfg.TEST.AUG.ENABLED else None
     for name in cfg.DATASETS.TEST:
-        evaluator = COCOEvaluator(
-            name,
-            output_dir=str(Path(cfg.OUTPUT_DIR, "inference", name)),
-            kpt_oks_sigmas=cfg.TEST.KEYPOINT_OKS_SIGMAS,
-        )
-        loader = InterruptibleBatches(_test_batches(cfg, name, mapper), world, stop)
-        outcome = inference_on_dataset(model, loader, evaluator)
+        batches = InterruptibleBatches(_test_batches(cfg, name, mapper), world, stop)
+        folder = Path(cfg.OUTPUT_DIR, "inference", name)
+        outcome = inference_on_dataset(model, batches, evaluator_of(cfg, name, folder))
+        if augmented is not None:
+            more = inference_on_dataset(augmented, batches, evaluator_of(cfg, name, folder / "TTA"))
+            outcome = {**outcome, **{f"{task}_TTA": values for task, values in (more or {}).items()}}
         # Rank 0 alone computes the metrics, which takes minutes on large datasets.
         world.barrier()
         if world.is_main:
@@ -135,7 +146,7 @@ def summarize(results: Results, completed: int) -> Evaluation:
     metrics = {
         "/".join(path): value / 100
         for path, value in flatten(results)
-        if math.isfinite(value) and _is_overall_precision("/".join(path))
+        if math.isfinite(value) and (_is_overall_precision("/".join(path)) or path[-1] in OF_SEGMENTS)
     }
     first = next(iter(results), "")
     precision = next((metrics[key] for task in TASKS if (key := f"{first}/{task}/AP") in metrics), None)

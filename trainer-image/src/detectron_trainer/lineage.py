@@ -30,13 +30,17 @@ class Lineage:
 
     def state(self, completed: int) -> dict[str, object]:
         """What a checkpoint after `completed` iterations says of it."""
-        drawn = self.images_before + (completed - self.start) * self.images_per_iteration
+        drawn = self.images_after(completed)
         return {
             "seed": self.seed,
             "images": drawn,
             "settings": dict(self.settings),
             "rollbacks": self.rollbacks,
         }
+
+    def images_after(self, completed: int) -> int:
+        """Images drawn by all ranks and lives when `completed` iterations are."""
+        return self.images_before + (completed - self.start) * self.images_per_iteration
 
 
 def settings_of(cfg: CfgNode, world_size: int) -> Settings:

@@ -30,6 +30,7 @@ from detectron_trainer.failures import PreemptedError, TrainingError, Unreadable
 from detectron_trainer.lineage import Lineage
 from detectron_trainer.metrics_file import put_recent_values, recent_values
 from detectron_trainer.model import Training, share_buffers
+from detectron_trainer.precise_bn import PreciseBN
 from detectron_trainer.progress import Phase
 from detectron_trainer.randomness import kept_random_state, random_state
 from detectron_trainer.readable_images import UnreadableImages
@@ -45,9 +46,9 @@ class TrainingLoop:
     """Trains from where `lineage` begins to the last iteration.
 
     `unreadable` counts this rank's bad images, of which all ranks may meet `max_unreadable`. `evaluate`
-    evaluates a model on all ranks; `best` judges the results on rank 0, where the best checkpoint is to be
-    kept, and training ends when that is `patience` iterations old. `owes_evaluation` asks for an evaluation
-    before training; `lineage` goes into checkpoints; `clock` counts seconds.
+    evaluates a model on all ranks, for the last time or not; `best` judges the results on rank 0, where the
+    best checkpoint is to be kept, and training ends when that is `patience` iterations old. `owes_evaluation`
+    asks for an evaluation before training; `lineage` goes into checkpoints; `clock` counts seconds.
     """
 
     def __init__(
@@ -61,7 +62,8 @@ class TrainingLoop:
         stop: StopRequest,
         unreadable: UnreadableImages,
         best: BestSoFar | None,
-        evaluate: Callable[[nn.Module], Results],
+        evaluate: Callable[[nn.Module, bool], Results],
+        precise_bn: PreciseBN | None,
         *,
         owes_evaluation: bool,
         lineage: Lineage,
@@ -79,6 +81,7 @@ class TrainingLoop:
         self._unreadable = unreadable
         self._best = best
         self._evaluate_model = evaluate
+        self._precise_bn = precise_bn
         self._start = start = lineage.start
         self._owes_evaluation = owes_evaluation
         self._lineage = lineage
@@ -134,6 +137,9 @@ class TrainingLoop:
         if report.unreadable:
             storage.put_scalar("unreadable_images", report.unreadable, smoothing_hint=False)
 
+        if self._precise_bn is not None and self._precise_bn.is_due(completed):
+            for model in {self._training.model, self._training.evaluated}:
+                self._precise_bn.update(model, completed)
         if self._checkpoints.is_due(completed):
             self._save(storage, self._checkpoints.save)
             self._saved = completed
@@ -213,7 +219,7 @@ class TrainingLoop:
         try:
             # Evaluation draws random numbers; the training that follows must not depend on that.
             with kept_random_state():
-                results = self._evaluate_model(self._training.evaluated)
+                results = self._evaluate_model(self._training.evaluated, storage.iter + 1 >= self._max_iter)
         except EvaluationStopped:
             self._reporter.write()
             self._leave(storage)

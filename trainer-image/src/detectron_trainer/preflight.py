@@ -12,12 +12,13 @@ from pathlib import Path
 import detectron_trainer.detectron2_compat  # noqa: F401  # isort: skip
 
 from detectron2.config import CfgNode
-from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.data import DatasetCatalog
 from detectron2.engine import DefaultTrainer
-from detectron2.modeling import META_ARCH_REGISTRY
+from detectron2.modeling import META_ARCH_REGISTRY, GeneralizedRCNN
 
 from detectron_trainer.config import merge_config
 from detectron_trainer.datasets import register
+from detectron_trainer.evaluators import EVALUATORS, evaluator_type
 from detectron_trainer.failures import Problem
 from detectron_trainer.manifest import Dataset, Job
 from detectron_trainer.pod import Mounts
@@ -181,17 +182,22 @@ def _judge_our_loop(cfg: CfgNode) -> Iterator[Problem]:
         yield Problem(
             WHERE, f"DATALOADER.SAMPLER_TRAIN {cfg.DATALOADER.SAMPLER_TRAIN} is none of {', '.join(SAMPLERS)}"
         )
-    for key in ("PRECISE_BN", "AUG"):
-        if cfg.TEST[key].ENABLED:
-            yield Problem(WHERE, f"TEST.{key}.ENABLED is not supported")
+    if cfg.TEST.AUG.ENABLED and (cfg.MODEL.KEYPOINT_ON or cfg.MODEL.LOAD_PROPOSALS):
+        yield Problem(WHERE, "TEST.AUG.ENABLED goes with neither MODEL.KEYPOINT_ON nor MODEL.LOAD_PROPOSALS")
+    if cfg.TEST.AUG.ENABLED and not _is_rcnn(cfg.MODEL.META_ARCHITECTURE):
+        yield Problem(WHERE, f"TEST.AUG.ENABLED needs a GeneralizedRCNN, not a {cfg.MODEL.META_ARCHITECTURE}")
     if cfg.TEST.EXPECTED_RESULTS:
         yield Problem(WHERE, "TEST.EXPECTED_RESULTS is not supported")
     for name in cfg.DATASETS.TEST:
-        evaluator = MetadataCatalog.get(name).get("evaluator_type", "coco")
-        if evaluator != "coco":
-            yield Problem(
-                WHERE, f"DATASETS.TEST {name} wants the evaluator {evaluator}; only coco is supported"
-            )
+        if (wanted := evaluator_type(name)) not in EVALUATORS:
+            known = ", ".join(EVALUATORS)
+            yield Problem(WHERE, f"DATASETS.TEST {name} wants the evaluator {wanted}, none of {known}")
+
+
+def _is_rcnn(architecture: str) -> bool:
+    return architecture in META_ARCH_REGISTRY and issubclass(
+        META_ARCH_REGISTRY.get(architecture), GeneralizedRCNN
+    )
 
 
 def _judge_dataset_names(cfg: CfgNode) -> Iterator[Problem]:

@@ -30,6 +30,7 @@ from detectron_trainer.loop import TrainingLoop
 from detectron_trainer.manifest import Job
 from detectron_trainer.model import Training, build_training, distribute
 from detectron_trainer.pod import Pod
+from detectron_trainer.precise_bn import PreciseBN
 from detectron_trainer.progress import ProgressBoard
 from detectron_trainer.randomness import restore_random_state
 from detectron_trainer.readable_images import UnreadableImages
@@ -113,6 +114,7 @@ class TrainingRun:
         )
         self._board.update(iteration=min(point.completed, max_iter), max_iterations=max_iter)
         unreadable = UnreadableImages()
+        mapper = own_mapper(self._job.spec.mapper, cfg, is_train=True)
         test_mapper = own_mapper(self._job.spec.mapper, cfg, is_train=False)
         loop = TrainingLoop(
             cfg,
@@ -125,6 +127,7 @@ class TrainingRun:
             unreadable,
             self._best_so_far(reporter),
             partial(evaluate, cfg, world=world, stop=stop, mapper=test_mapper),
+            PreciseBN(cfg, world, lineage, mapper) if cfg.TEST.PRECISE_BN.ENABLED else None,
             owes_evaluation=owes_evaluation,
             lineage=lineage,
             max_unreadable=options.max_unreadable_images,
@@ -132,7 +135,6 @@ class TrainingRun:
             clock=time.perf_counter,
         )
         with closing(reporter):
-            mapper = own_mapper(self._job.spec.mapper, cfg, is_train=True)
             batches = training_batches(cfg, world, lineage, unreadable, mapper)
             self._restore_randomness(point)
             try:
