@@ -135,3 +135,11 @@ class Daemon:
     def _ended(self) -> str:
         lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
         return "\n".join([f"{self.name} ended; the end of {self.log}:", *lines[-20:]])
+
+
+def _command(pid: int) -> str | None:
+    """The name of the program that a process runs, None if there is no such process."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
