@@ -91,8 +91,10 @@ class Daemon:
             return
         self.directory.mkdir(parents=True, exist_ok=True)
         bound = () if self.detached else ("setpriv", "--pdeathsig", "KILL", "--")
-        self._child = _SPAWNER.submit(self._spawn, (*bound, *self.argv)).result()
-        process = Process.of(self._child)
+        child = self._child = _SPAWNER.submit(self._spawn, (*bound, *self.argv)).result()
+        # The program dies with us only once setpriv has become it, whole: then its arguments can be read.
+        wait_until(lambda: _program(child) in (None, self.argv[0]), 30, f"{self.name} to begin")
+        process = Process.of(child)
         if process is None:
             raise DaemonError(self._ended())
         partial = self.pid_file.with_suffix(".pid-partial")
@@ -137,9 +139,8 @@ class Daemon:
         return "\n".join([f"{self.name} ended; the end of {self.log}:", *lines[-20:]])
 
 
-def _command(pid: int) -> str | None:
-    """The name of the program that a process runs, None if there is no such process."""
-    try:
-        return Path(f"/proc/{pid}/comm").read_text().strip()
-    except (FileNotFoundError, ProcessLookupError):
+def _program(pid: int) -> str | None:
+    """The first argument of a process, None if there is no such process; empty in the middle of an exec."""
+    if Process.of(pid) is None:
         return None
+    return Path(f"/proc/{pid}/cmdline").read_text(errors="replace").partition("\0")[0]

@@ -63,11 +63,14 @@ def test_killing_waits_until_it_is_gone(sleeper: Daemon) -> None:
 
 def test_a_program_that_ended_is_reported_with_its_log(tmp_path: Path) -> None:
     daemon = Daemon("broken", ("sh", "-c", "echo no such flag >&2; exit 2"), tmp_path)
-    daemon.start()
-    wait_until(lambda: not daemon.alive(), 10, "the program to end")
+
+    def start_and_check() -> None:
+        daemon.start()  # which may see the end already
+        wait_until(lambda: not daemon.alive(), 10, "the program to end")
+        daemon.check()
 
     with pytest.raises(DaemonError, match="no such flag"):
-        daemon.check()
+        start_and_check()
 
 
 def test_it_dies_with_the_process_that_started_it_unless_detached(tmp_path: Path) -> None:
