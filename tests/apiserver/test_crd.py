@@ -12,7 +12,11 @@ from tests.apiserver.manifest_cases import BAD, GOOD, VARIANTS, Case, Document
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.kubectl import Kubectl, KubectlError
 
-EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*/job*.yaml"))
+EXAMPLES = sorted(
+    path
+    for path in (Path(__file__).parents[2] / "examples").glob("*/*.yaml")
+    if "kind: DetectronTrainingJob" in path.read_text()
+)
 
 
 @pytest.fixture(scope="module")
