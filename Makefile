@@ -4,11 +4,8 @@ VENV := .venv
 UV := .tools/bin/uv
 BIN := $(VENV)/bin
 SETUP := $(VENV)/.ready
-export UV_PROJECT_ENVIRONMENT := $(VENV)
 # A shell that forbids bytecode makes every import of torch take three times as long.
 unexport PYTHONDONTWRITEBYTECODE
-
-
 
 .DEFAULT_GOAL := help
 .PHONY: help setup lock lint unit trainer apiserver chart cluster test demo bench cluster-up cluster-down clean

@@ -141,8 +141,7 @@ class TrainingLoop:
             for model in {self._training.model, self._training.evaluated}:
                 self._precise_bn.update(model, completed)
         if self._checkpoints.is_due(completed):
-            self._save(storage, self._checkpoints.save)
-            self._saved = completed
+            self._save_now(storage)
         if is_due(self._cfg, completed) and not report.stop:
             self._evaluate(storage)
             self._reporter.write()
@@ -152,6 +151,12 @@ class TrainingLoop:
             self._give_up_on_data(storage, report.unreadable)
         if report.stop:
             self._leave(storage)
+
+    def _save_now(self, storage: EventStorage) -> None:
+        """Save what is completed, unless it is saved already."""
+        if self._saved != self._completed:
+            self._save(storage, self._checkpoints.save)
+            self._saved = self._completed
 
     def _save(self, storage: EventStorage, write: Callable[..., None]) -> None:
         """Save by `write`, on rank 0, what all ranks need to go on after this iteration."""
@@ -175,8 +180,7 @@ class TrainingLoop:
 
     def _end_early(self, storage: EventStorage) -> None:
         _logger.info("ended early: the best checkpoint is %s iterations old", self._patience)
-        if self._saved != self._completed:
-            self._save(storage, self._checkpoints.save)
+        self._save_now(storage)
 
     def _save_average(self) -> None:
         averaged = self._training.averaged
@@ -198,8 +202,7 @@ class TrainingLoop:
             _logger.error("what was trained since the last checkpoint is lost: %s", error)
 
     def _give_up_on_data(self, storage: EventStorage, count: int) -> NoReturn:
-        if self._saved != self._completed:
-            self._save(storage, self._checkpoints.save)
+        self._save_now(storage)
         named = "; ".join(filter(None, self._world.gather(self._unreadable.latest)))
         raise UnreadableImagesError(
             f"{count} training images could not be read, {self._max_unreadable} may "
@@ -208,10 +211,10 @@ class TrainingLoop:
         )
 
     def _leave(self, storage: EventStorage) -> NoReturn:
-        completed = storage.iter + 1
-        if self._saved != completed:
-            self._save(storage, self._checkpoints.save)
-        raise PreemptedError(f"stopped after iteration {completed} of {self._max_iter}", iteration=completed)
+        self._save_now(storage)
+        raise PreemptedError(
+            f"stopped after iteration {self._completed} of {self._max_iter}", iteration=self._completed
+        )
 
     def _evaluate(self, storage: EventStorage) -> None:
         self._reporter.phase(Phase.EVALUATING)

@@ -18,14 +18,14 @@ from prometheus_client import CollectorRegistry
 from detectron_trainer import user_code
 from detectron_trainer.attempts import Fence
 from detectron_trainer.checkpoint import TAG, replaced_atomically
-from detectron_trainer.failures import CheckpointCorruptError, LoopLossNotFiniteError, PreemptedError
+from detectron_trainer.failures import LoopLossNotFiniteError, PreemptedError
 from detectron_trainer.manifest import Job
 from detectron_trainer.metrics_file import drop_rows_from
 from detectron_trainer.observed_loop import LoopStopped, ObservedLoop
 from detectron_trainer.pod import Pod
 from detectron_trainer.progress import ProgressBoard
 from detectron_trainer.reporting import Reporter, observing_reporter, silent_reporter
-from detectron_trainer.resume import newest_readable
+from detectron_trainer.resume import newest_on_rank_0
 from detectron_trainer.stop import StopRequest
 from detectron_trainer.training_run import agreed_seed, open_output, prepare_process
 from detectron_trainer.world import World
@@ -147,18 +147,8 @@ def place_checkpoint(world: World, folder: Path) -> int:
     Raises:
         CheckpointCorruptError: there are some, and not one can be read; on every rank.
     """
-    found: tuple[str, int] | None = None
-    failure: CheckpointCorruptError | None = None
-    if world.is_main:
-        try:
-            newest = newest_readable(folder, SAVED_BY_ANY_LOOP)
-            found = (newest[0].name, int(newest[1]["iteration"]) + 1) if newest is not None else None
-        except CheckpointCorruptError as error:
-            failure = error
-    failure = world.broadcast(failure)
-    if failure is not None:
-        raise failure
-    found = world.broadcast(found)
+    newest = newest_on_rank_0(world, folder, SAVED_BY_ANY_LOOP)
+    found = world.broadcast((newest[0].name, int(newest[1]["iteration"]) + 1) if newest is not None else None)
     if found is None:
         if world.speaks_for_pod:
             (folder / TAG).unlink(missing_ok=True)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import detectron_trainer.detectron2_compat  # noqa: F401  # isort: skip
@@ -16,6 +14,7 @@ from detectron2.data import DatasetCatalog
 from detectron2.engine import DefaultTrainer
 from detectron2.modeling import META_ARCH_REGISTRY, GeneralizedRCNN
 
+from detectron_trainer.annotations import Annotations, read_annotations
 from detectron_trainer.config import merge_config
 from detectron_trainer.datasets import register
 from detectron_trainer.evaluators import EVALUATORS, evaluator_type
@@ -34,16 +33,6 @@ CLASS_COUNTS = {
 
 WHERE = "spec.config"
 OURS_ALONE = "is of our own loop, which spec.trainer replaces"
-_MISSING_SHOWN = 5
-
-
-@dataclass(frozen=True)
-class Annotations:
-    """What a COCO file holds: categories by ascending id, the first images, keypoints of one instance."""
-
-    categories: tuple[str, ...]
-    images: tuple[str, ...]
-    keypoints: int | None
 
 
 def inspect(
@@ -216,7 +205,7 @@ def _judge_data(job: Job, cfg: CfgNode, mounts: Mounts) -> list[Problem]:
     categories: dict[str, tuple[str, ...]] = {}
     for index, dataset in enumerate(job.spec.datasets):
         where = f"spec.datasets[{index}]"
-        annotations = _read_annotations(mounts.locate(dataset.annotations), f"{where}.annotations", problems)
+        annotations = read_annotations(mounts.locate(dataset.annotations), f"{where}.annotations", problems)
         if annotations is None:
             continue
         categories[where] = annotations.categories
@@ -239,7 +228,7 @@ def _judge_images(annotations: Annotations, dataset: Dataset, folder: Path, wher
         yield Problem(f"{where}.images", f"the folder {dataset.images} does not exist")
         return
     # The first images tell a wrong folder from a right one; to look for all would take minutes on a network.
-    missing = [name for name in annotations.images[:_MISSING_SHOWN] if not (folder / name).is_file()]
+    missing = [name for name in annotations.images if not (folder / name).is_file()]
     if missing:
         yield Problem(f"{where}.images", f"{dataset.images} does not hold {', '.join(missing)}")
 
@@ -272,32 +261,3 @@ def _judge_keypoints(
         )
     if sigmas and len(sigmas) != head:
         yield Problem(WHERE, f"TEST.KEYPOINT_OKS_SIGMAS has {len(sigmas)} values for {head} keypoints")
-
-
-def _read_annotations(path: Path, where: str, problems: list[Problem]) -> Annotations | None:
-    try:
-        annotations = _parse_annotations(json.loads(path.read_bytes()))
-    except FileNotFoundError:
-        problems.append(Problem(where, f"{path} does not exist"))
-    except (OSError, ValueError) as error:
-        problems.append(Problem(where, f"{path} is not a COCO annotation file: {error}"))
-    except (KeyError, TypeError, AttributeError) as error:
-        problems.append(
-            Problem(where, f"{path} is not a COCO annotation file: {type(error).__name__} {error}")
-        )
-    else:
-        return annotations
-    return None
-
-
-def _parse_annotations(document: Mapping[str, Sequence[Mapping[str, object]]]) -> Annotations:
-    for part in ("images", "annotations", "categories"):
-        if not document.get(part):
-            raise ValueError(f"it has no {part}")
-    categories = sorted(document["categories"], key=lambda category: int(str(category["id"])))
-    keypoints = next((a["keypoints"] for a in document["annotations"] if a.get("keypoints")), None)
-    return Annotations(
-        categories=tuple(str(category["name"]) for category in categories),
-        images=tuple(str(image["file_name"]) for image in document["images"][:_MISSING_SHOWN]),
-        keypoints=len(keypoints) // 3 if isinstance(keypoints, list) else None,
-    )

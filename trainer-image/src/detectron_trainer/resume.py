@@ -83,8 +83,10 @@ def newest_readable(folder: Path, parts: Set[str] = TRAINING_STATE) -> tuple[Pat
     return None
 
 
-def shared_resume_point(world: World, folder: Path) -> ResumePoint:
-    """Where all ranks go on: rank 0 reads its `folder` and sends the others what it found.
+def newest_on_rank_0(
+    world: World, folder: Path, parts: Set[str] = TRAINING_STATE
+) -> tuple[Path, dict[str, Any]] | None:
+    """Rank 0's `newest_readable`, and None on the other ranks; all ranks call it.
 
     Raises:
         CheckpointCorruptError: see `newest_readable`; on every rank.
@@ -93,12 +95,22 @@ def shared_resume_point(world: World, folder: Path) -> ResumePoint:
     failure: CheckpointCorruptError | None = None
     if world.is_main:
         try:
-            found = newest_readable(folder)
+            found = newest_readable(folder, parts)
         except CheckpointCorruptError as error:
             failure = error
     failure = world.broadcast(failure)
     if failure is not None:
         raise failure
+    return found
+
+
+def shared_resume_point(world: World, folder: Path) -> ResumePoint:
+    """Where all ranks go on: rank 0 reads its `folder` and sends the others what it found.
+
+    Raises:
+        CheckpointCorruptError: see `newest_readable`; on every rank.
+    """
+    found = newest_on_rank_0(world, folder)
     if not world.broadcast(found is not None):
         return ResumePoint()
     if world.size > 1:
