@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 
 from detectron_operator import reasons
-from detectron_operator.plan import REJECTION_PAUSE
+from detectron_operator.plan.restarting import REJECTION_PAUSE
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "status.md").read_text()

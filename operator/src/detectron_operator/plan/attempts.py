@@ -1,0 +1,27 @@
+"""Deciding on the next attempt, which the plan after this one carries out."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from detectron_operator import reasons
+from detectron_operator.gang import NO_REPLICAS
+from detectron_operator.situation import Situation
+from detectron_operator.status import Words
+from detectron_operator.steps import Event, Plan
+
+
+def next_attempt(
+    s: Situation,
+    attempt: int,
+    *,
+    phase: str,
+    cause: Words,
+    event_type: Literal["Normal", "Warning"],
+    restarts: int | None = None,
+) -> Plan:
+    """Write the attempt down; the next plan, made at once, carries it out."""
+    words = Words(reason=reasons.CREATING, message=cause.message)
+    desired = s.status(phase, words, cause=cause, attempt=attempt, restarts=restarts, replicas=NO_REPLICAS)
+    word = reasons.RESTARTING if phase == reasons.RESTARTING else cause.reason
+    return Plan(status=desired, events=(Event(word, cause.bounded, event_type),), requeue_after=0.0)

@@ -1,0 +1,66 @@
+"""The start of an attempt: make way for it, create what is missing, wait until every pod runs."""
+
+from __future__ import annotations
+
+from detectron_operator import names, reasons
+from detectron_operator import status as statuses
+from detectron_operator.manifests.configmap import configmap
+from detectron_operator.manifests.pod import pod
+from detectron_operator.manifests.service import service
+from detectron_operator.plan.deleting import FAILURE_GRACE_SECONDS, deletions
+from detectron_operator.plan.restarting import left_of_pause
+from detectron_operator.situation import Situation
+from detectron_operator.status import Words
+from detectron_operator.steps import CreateChild, Defaults, Event, Plan, Refusal
+
+
+def start(s: Situation, defaults: Defaults, refusal: Refusal | None) -> Plan:
+    """Bring the attempt one step closer to a gang that runs."""
+    if any(pod.alive for pod in s.gang.older):
+        return _clear_the_way(s)
+    pause = left_of_pause(s)
+    if pause > 0:
+        words = Words(reason=reasons.CREATING, message="Waiting before the next try: a node rejected a pod")
+        return Plan(status=s.status(_phase_until_running(s), words), requeue_after=pause)
+    return _gather(s, defaults, refusal)
+
+
+def _clear_the_way(s: Situation) -> Plan:
+    """Stop what is left of earlier attempts: two rank 0s must never write one output."""
+    leftover = [pod for pod in s.gang.older if pod.alive]
+    first = leftover[0]
+    failed = statuses.condition_reason(s.job.status, "Restarting") not in (None, *reasons.DISRUPTIONS)
+    words = Words(
+        reason=reasons.CREATING,
+        message=f"Waiting for pod {first.name} on {first.node or 'no node'} to stop, of an earlier attempt",
+    )
+    grace = FAILURE_GRACE_SECONDS if failed else None
+    return Plan(status=s.status(_phase_until_running(s), words), delete=deletions(leftover, grace))
+
+
+def _gather(s: Situation, defaults: Defaults, refusal: Refusal | None) -> Plan:
+    """Create what is missing while the gang has not run yet, and say what it waits for."""
+    children = () if s.stored.children_known and not s.gang.missing else _children(s, defaults.trainer_image)
+    words = s.gang.waiting()
+    if refusal is not None and children:
+        words = Words(reason=refusal.reason, message=refusal.message)
+    desired = s.status(_phase_until_running(s), words, replicas=s.gang.replicas(created=len(s.gang.missing)))
+    created = Event(reasons.CREATED, f"Created a gang of {s.gang.in_words}", "Normal")
+    return Plan(create=children, status=desired, events=(created,) if not s.stored.phase else ())
+
+
+def _children(s: Situation, trainer_image: str) -> tuple[CreateChild, ...]:
+    """The missing pods with all that they need: a Service that somebody deleted comes back with them."""
+    job, attempt = s.job, s.gang.attempt
+    return (
+        CreateChild("Service", job.name, service(job)),
+        CreateChild("ConfigMap", job.name, configmap(job)),
+        *(
+            CreateChild("Pod", names.pod_name(job.name, attempt, i), pod(job, attempt, i, trainer_image))
+            for i in s.gang.missing
+        ),
+    )
+
+
+def _phase_until_running(s: Situation) -> str:
+    return reasons.RESTARTING if s.stored.phase == reasons.RESTARTING else reasons.PENDING
