@@ -18,13 +18,14 @@ import detectron_trainer.detectron2_compat  # noqa: F401  # isort: skip
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets import load_coco_json
 
-from detectron_trainer.manifest import parse_job
-from detectron_trainer.pod import Pod
-from detectron_trainer.preflight import inspect
-from detectron_trainer.progress import Phase, Progress, ProgressBoard
-from detectron_trainer.stop import StopRequest
-from detectron_trainer.training_run import TrainingRun
-from detectron_trainer.world import World, join
+from detectron_trainer.gang.stop import StopRequest
+from detectron_trainer.gang.world import World, join
+from detectron_trainer.job.manifest import parse_job
+from detectron_trainer.job.pod import Pod
+from detectron_trainer.preflight.inspection import inspect
+from detectron_trainer.progress.document import Phase, Progress, ProgressBoard
+from detectron_trainer.training.life import Life
+from detectron_trainer.training.training_run import TrainingRun
 from tests.trainer import tiny
 from tests.trainer.conftest import free_port, rows
 
@@ -135,7 +136,16 @@ def train(manifest: dict[str, Any], folder: Path, world: World) -> tuple[list[di
     board = ProgressBoard(progress, lambda: now)
     cfg, problems = inspect(job, folder, pod.mounts, 1)
     assert problems == []
-    TrainingRun(job, cfg, pod, world, board, CollectorRegistry(), clock=lambda: now).train(StopRequest())
+    life = Life(
+        job=job,
+        cfg=cfg,
+        pod=pod,
+        world=world,
+        board=board,
+        registry=CollectorRegistry(),
+        clock=lambda: now,
+    )
+    TrainingRun(life).train(StopRequest())
     evaluation = board.snapshot().evaluation
     assert evaluation is not None
     assert evaluation.iteration == 2

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from detectron_trainer.best import BestSoFar
-from detectron_trainer.progress import Evaluation
+from detectron_trainer.checkpointing.best import BestSoFar
+from detectron_trainer.progress.document import Evaluation
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

@@ -18,11 +18,16 @@ from detectron2.solver import build_lr_scheduler, build_optimizer
 from torch import nn
 from torch.amp.grad_scaler import GradScaler
 
-from detectron_trainer.attempts import Fence
-from detectron_trainer.checkpoint import AtomicCheckpointer, Checkpoints, newest_first, replaced_atomically
+from detectron_trainer.atomic_file import replaced_atomically
+from detectron_trainer.checkpointing.attempts import Fence
+from detectron_trainer.checkpointing.checkpoint import (
+    AtomicCheckpointer,
+    Checkpoints,
+    newest_first,
+)
+from detectron_trainer.checkpointing.resume import newest_readable, restore
 from detectron_trainer.failures import CheckpointCorruptError, FencedError, OutputNotWritableError
-from detectron_trainer.model import Training, moving_average
-from detectron_trainer.resume import newest_readable, restore
+from detectron_trainer.model.assembly import Training, moving_average
 
 
 def config(**solver: object) -> CfgNode:

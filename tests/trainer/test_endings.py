@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from detectron_trainer.resume import newest_readable
+from detectron_trainer.checkpointing.resume import newest_readable
 from tests.trainer import tiny
 from tests.trainer.conftest import Launcher
 from tests.trainer.test_resume import faulty_job

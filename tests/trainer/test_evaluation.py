@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 
-from detectron_trainer.evaluation import (
+from detectron_trainer.evaluation.evaluation import (
     EvaluationStopped,
     InterruptibleBatches,
     is_due,
@@ -20,8 +20,8 @@ from detectron_trainer.evaluation import (
     summarize,
     write_results,
 )
-from detectron_trainer.stop import StopRequest
-from detectron_trainer.world import World
+from detectron_trainer.gang.stop import StopRequest
+from detectron_trainer.gang.world import World
 
 BBOX = {"AP": 50.0, "AP50": 75.0, "APl": math.nan, "AP-cat": 40.0}
 RESULTS = {"val": {"bbox": BBOX, "segm": {"AP": 30.0}}}

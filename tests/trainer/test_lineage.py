@@ -10,9 +10,9 @@ import detectron_trainer.detectron2_compat  # noqa: F401  # isort: skip
 from detectron2.config import get_cfg
 from detectron2.utils import comm
 
-from detectron_trainer.lineage import Lineage, edits, images_drawn_before, settings_of
-from detectron_trainer.resume import ResumePoint
-from detectron_trainer.sampler import SAMPLERS, training_sampler
+from detectron_trainer.checkpointing.lineage import Lineage, edits, images_drawn_before, settings_of
+from detectron_trainer.checkpointing.resume import ResumePoint
+from detectron_trainer.data.sampler import SAMPLERS, training_sampler
 
 DATASET = [{"annotations": [{"category_id": 0 if n else 1}]} for n in range(10)]
 

@@ -194,8 +194,8 @@ def test_a_second_ctrl_c_ends_it_at_once(run_options: list[str], tmp_path: Path,
     job = json.loads(manifest.read_text())
     # A plugin that takes the stop away from the worker, as a hanging one would.
     (tmp_path / "stubborn.py").write_text(
-        "import detectron_trainer.stop\n"
-        "detectron_trainer.stop.StopRequest._receive = lambda *arguments: print('not now', flush=True)\n"
+        "import detectron_trainer.gang.stop\n"
+        "detectron_trainer.gang.stop.StopRequest._receive = lambda *arguments: print('not now', flush=True)\n"
     )
     job["spec"]["plugins"] = ["stubborn"]
     job["spec"]["env"] = [{"name": "PYTHONPATH", "value": str(tmp_path)}]
@@ -290,7 +290,7 @@ def test_a_manifest_with_mistakes_is_refused_with_all_of_them(manifest: Path) ->
 def test_help_does_not_wait_for_torch() -> None:
     program = (
         "import sys\n"
-        "from detectron_trainer.cli import main\n"
+        "from detectron_trainer.command.cli import main\n"
         "try: main(['run', '--help'])\n"
         "except SystemExit: print(sorted({'torch', 'detectron2', 'rich', 'pydantic'} & sys.modules.keys()))"
     )

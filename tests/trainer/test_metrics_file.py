@@ -10,7 +10,7 @@ import pytest
 import detectron_trainer.detectron2_compat  # noqa: F401  # isort: skip
 from detectron2.utils.events import EventStorage
 
-from detectron_trainer.metrics_file import drop_rows_from, put_recent_values, recent_values
+from detectron_trainer.metrics.json_file import drop_rows_from, put_recent_values, recent_values
 
 
 def test_drops_what_is_trained_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

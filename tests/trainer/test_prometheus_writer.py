@@ -20,9 +20,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from detectron_trainer import PrometheusWriter
 from detectron_trainer.failures import PreemptedError
-from detectron_trainer.progress import Phase, Progress, ProgressBoard
-from detectron_trainer.progress_writer import ProgressWriter
-from detectron_trainer.series_limits import MAX_LOSSES
+from detectron_trainer.metrics.progress_writer import ProgressWriter
+from detectron_trainer.metrics.series_limits import MAX_LOSSES
+from detectron_trainer.progress.document import Phase, Progress, ProgressBoard
 
 NOW = datetime(2026, 10, 7, tzinfo=UTC)
 

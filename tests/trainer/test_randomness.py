@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from detectron_trainer.randomness import kept_random_state, random_state, restore_random_state
+from detectron_trainer.checkpointing.randomness import kept_random_state, random_state, restore_random_state
 
 
 def draws() -> tuple[float, float, float, float]:

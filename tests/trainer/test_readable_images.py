@@ -7,7 +7,7 @@ import multiprocessing
 
 import pytest
 
-from detectron_trainer.readable_images import IN_A_ROW, ReadableImages, Record, UnreadableImages
+from detectron_trainer.data.readable_images import IN_A_ROW, ReadableImages, Record, UnreadableImages
 
 RECORDS: list[Record] = [{"file_name": f"{number}.png", "number": number} for number in range(20)]
 

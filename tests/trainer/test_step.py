@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 from torch.optim.lr_scheduler import ConstantLR
 
-from detectron_trainer.model import Training, autocast_dtype
-from detectron_trainer.step import Batch, RankState, Stepper, StepReport
-from detectron_trainer.world import World
+from detectron_trainer.data.batches import Batch
+from detectron_trainer.gang.world import World
+from detectron_trainer.model.assembly import Training, autocast_dtype
+from detectron_trainer.training.step import RankState, Stepper, StepReport
 
 ALONE = cast("World", SimpleNamespace(size=1, rank=0, device=torch.device("cpu")))
 BATCH: Batch = [{"x": float(number), "y": 3.0 * number} for number in range(4)]

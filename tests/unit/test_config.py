@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from detectron_trainer.config import merge_config
-from detectron_trainer.manifest import Job, parse_job
-from detectron_trainer.pod import Mounts
+from detectron_trainer.job.config import merge_config
+from detectron_trainer.job.manifest import Job, parse_job
+from detectron_trainer.job.pod import Mounts
 
 OUTPUT = Path("/output")
 RETINANET = "COCO-Detection/retinanet_R_50_FPN_1x.yaml"

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from detectron_trainer.failures import InvalidConfigError
-from detectron_trainer.local_run import (
+from detectron_trainer.command.local_run import (
     LocalRun,
     Machine,
     UsageError,
@@ -19,7 +18,8 @@ from detectron_trainer.local_run import (
     next_attempt,
     with_overrides,
 )
-from detectron_trainer.manifest import Job, parse_job
+from detectron_trainer.failures import InvalidConfigError
+from detectron_trainer.job.manifest import Job, parse_job
 
 CPUS = Machine(cores=4, gpus=0)
 

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from detectron_trainer.failures import InvalidConfigError
-from detectron_trainer.manifest import Job, parse_job, read_job
+from detectron_trainer.job.manifest import Job, parse_job, read_job
 
 ROOT = Path(__file__).parents[2]
 

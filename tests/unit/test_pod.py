@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from detectron_trainer.failures import InvalidConfigError
-from detectron_trainer.pod import Mounts, Pod
+from detectron_trainer.job.pod import Mounts, Pod
 
 ENVIRONMENT = {
     "DETECTRON_MANIFEST": "/etc/detectron/job.yaml",

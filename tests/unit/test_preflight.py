@@ -14,9 +14,9 @@ import detectron_trainer.detectron2_compat  # noqa: F401  # isort: skip
 from detectron2.config.defaults import _C
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
-from detectron_trainer.manifest import parse_job
-from detectron_trainer.pod import Mounts
-from detectron_trainer.preflight import import_plugins, inspect
+from detectron_trainer.job.manifest import parse_job
+from detectron_trainer.job.pod import Mounts
+from detectron_trainer.preflight.inspection import import_plugins, inspect
 from tests.trainer import tiny
 
 CORNERS = {"names": list(tiny.CORNERS), "sigmas": [0.1] * 4, "flipMap": [["top_left", "top_right"]]}

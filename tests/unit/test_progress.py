@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detectron_trainer.progress import (
+from detectron_trainer.progress.document import (
     BYTE_LIMIT,
     BestCheckpoint,
     Checkpoint,
@@ -23,7 +23,7 @@ from detectron_trainer.progress import (
     Reason,
     Verdict,
 )
-from detectron_trainer.termination_message import write_termination_message
+from detectron_trainer.progress.termination_message import write_termination_message
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "crds/progress.schema.json").read_text())
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA, format_checker=jsonschema.FormatChecker())

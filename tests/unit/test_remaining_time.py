@@ -1,6 +1,6 @@
 """The estimate of the time that is left."""
 
-from detectron_trainer.remaining_time import RemainingTime
+from detectron_trainer.progress.remaining_time import RemainingTime
 
 
 class Clock:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from detectron_trainer.scalars import AveragePrecision, flatten, is_component_loss
+from detectron_trainer.metrics.scalars import AveragePrecision, flatten, is_component_loss
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from detectron_trainer.stop import StopRequest
+from detectron_trainer.gang.stop import StopRequest
 
 
 @pytest.fixture(autouse=True)

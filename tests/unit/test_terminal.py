@@ -7,8 +7,14 @@ from pathlib import Path
 
 from rich.console import Console
 
-from detectron_trainer.progress import Checkpoint, Evaluation, Phase, Progress, Reason, Verdict
-from detectron_trainer.terminal import display_for, latest_values, show_failure, show_result, show_stop
+from detectron_trainer.command.terminal import (
+    display_for,
+    latest_values,
+    show_failure,
+    show_result,
+    show_stop,
+)
+from detectron_trainer.progress.document import Checkpoint, Evaluation, Phase, Progress, Reason, Verdict
 
 NOW = datetime(2026, 10, 7, tzinfo=UTC)
 PROGRESS = Progress(

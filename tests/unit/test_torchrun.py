@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from detectron_trainer.torchrun import Interruptions, fetch_progress, read_termination_log, supervise
+from detectron_trainer.command.torchrun import Interruptions, fetch_progress, read_termination_log, supervise
 
 SAVES_WHEN_ASKED = """
 import signal, sys, time

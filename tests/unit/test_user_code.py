@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from detectron_trainer.failures import InvalidConfigError
-from detectron_trainer.user_code import call, judge, load
+from detectron_trainer.job.user_code import call, judge, load
 
 SOURCE = """
 class Outer:

@@ -3,7 +3,7 @@
 import os
 import sys
 
-from detectron_trainer.pod import Pod
+from detectron_trainer.job.pod import Pod
 from detectron_trainer.worker import work
 
 if __name__ == "__main__":

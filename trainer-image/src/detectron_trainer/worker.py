@@ -16,24 +16,25 @@ from datetime import UTC, datetime
 from prometheus_client import CollectorRegistry
 
 from detectron_trainer.failures import InvalidConfigError, Problem, TrainingError
-from detectron_trainer.manifest import read_job
-from detectron_trainer.metrics_server import MetricsServer
-from detectron_trainer.own_training import OwnTraining
-from detectron_trainer.peer_watch import PeerWatch
-from detectron_trainer.pod import Pod
-from detectron_trainer.preflight import inspect
-from detectron_trainer.progress import (
+from detectron_trainer.gang.peer_watch import PeerWatch
+from detectron_trainer.gang.stop import StopRequest
+from detectron_trainer.gang.world import World, join
+from detectron_trainer.job.manifest import read_job
+from detectron_trainer.job.pod import Pod
+from detectron_trainer.metrics.server import MetricsServer
+from detectron_trainer.preflight.inspection import inspect
+from detectron_trainer.progress.document import (
     Phase,
     Progress,
     ProgressBoard,
     Reason,
     Verdict,
 )
-from detectron_trainer.stop import StopRequest
-from detectron_trainer.termination_message import write_termination_message
-from detectron_trainer.training_run import TrainingRun
+from detectron_trainer.progress.termination_message import write_termination_message
+from detectron_trainer.training.life import Life
+from detectron_trainer.training.own_training import OwnTraining
+from detectron_trainer.training.training_run import TrainingRun
 from detectron_trainer.verdict import PeerFailedError, verdict_of
-from detectron_trainer.world import World, join
 
 EXIT_CODES = {Reason.COMPLETED: 0, Reason.PREEMPTED: 143}
 
@@ -89,11 +90,8 @@ def _run(
         cfg, problems = inspect(job, pod.output, pod.mounts, size, read_data=speaks_for_pod)
         with join(environment, cfg.MODEL.DEVICE) as world, PeerWatch(world, leave), _shared_fate(world):
             _agree_on(world, problems)
-            training = (
-                TrainingRun(job, cfg, pod, world, board, registry, clock=_now)
-                if job.spec.trainer is None
-                else OwnTraining(job, cfg, pod, world, board, registry)
-            )
+            life = Life(job=job, cfg=cfg, pod=pod, world=world, board=board, registry=registry, clock=_now)
+            training = TrainingRun(life) if job.spec.trainer is None else OwnTraining(life)
             training.train(stop)
     except TrainingError as error:
         verdict = verdict_of(error, rank)

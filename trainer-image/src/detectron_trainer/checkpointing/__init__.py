@@ -1,0 +1,1 @@
+"""What a run saves, and how the next life goes on from it."""

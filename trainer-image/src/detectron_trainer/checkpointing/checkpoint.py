@@ -1,0 +1,189 @@
+"""Checkpoints: written by Detectron2's checkpointer, all or nothing, and never by an attempt that is over.
+
+A file appears under its name when all of it is on the disk, and `last_checkpoint` names it only after that.
+"""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from collections.abc import Callable, Set
+from pathlib import Path
+from typing import Any
+
+import detectron_trainer.detectron2_compat  # noqa: F401  # isort: skip
+
+import torch
+from detectron2.checkpoint import DetectionCheckpointer
+from detectron2.utils.file_io import PathManager
+from fvcore.common.checkpoint import PeriodicCheckpointer
+from torch import nn
+
+from detectron_trainer.atomic_file import replaced_atomically
+from detectron_trainer.failures import CheckpointCorruptError, OutputNotWritableError
+
+TAG = "last_checkpoint"
+FINAL = "model_final.pth"
+BEST = "model_best.pth"
+AVERAGE = "model_ema.pth"
+"""The averaged weights alone, as `weights` of another job takes them."""
+TRAINING_STATE = frozenset({"model", "optimizer", "scheduler", "iteration"})
+"""What a checkpoint of our own loop holds at least."""
+_NUMBERED = re.compile(r"model_(\d{7,})\.pth")
+
+
+class AtomicPathManager:
+    """Detectron2's `PathManager`, except that what it writes appears whole or not at all."""
+
+    def open(self, path: str, mode: str = "r", **options: Any) -> Any:
+        if "w" in mode:
+            return replaced_atomically(Path(path), mode)
+        return PathManager.open(path, mode, **options)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(PathManager, name)
+
+
+class AtomicCheckpointer(DetectionCheckpointer):  # type: ignore[misc]
+    """`DetectionCheckpointer` with atomic saves, and loading from memory.
+
+    `admit` is called before each save and raises where this process may not write any more; `saved` is called
+    after it with the file's path and the number of completed iterations in it.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        folder: Path,
+        *,
+        admit: Callable[[], None],
+        saved: Callable[[Path, int], None],
+        **checkpointables: object,
+    ) -> None:
+        super().__init__(model, str(folder), **checkpointables)
+        self.path_manager = AtomicPathManager()
+        self._admit = admit
+        self._saved = saved
+
+    def save(self, name: str, **kwargs: Any) -> None:
+        """Save as `DetectionCheckpointer` does; `kwargs` holds `iteration`, the last completed one from 0.
+
+        Raises:
+            OutputNotWritableError: the file could not be written; what was there before is as it was.
+        """
+        if not self.save_to_disk:
+            return
+        self._admit()
+        try:
+            super().save(name, **kwargs)
+        # PyTorch makes a RuntimeError of what its file object raises.
+        except RuntimeError as error:
+            raise OutputNotWritableError(self.save_dir, error) from error
+        self._saved(Path(self.save_dir, f"{name}.pth"), kwargs["iteration"] + 1)
+
+    def restore(self, checkpoint: dict[str, Any]) -> None:
+        """Load model and checkpointables from the content of a checkpoint file.
+
+        Raises:
+            CheckpointCorruptError: it belongs to a model with other parameters or another optimizer.
+        """
+        try:
+            incompatible = self._load_model(checkpoint)
+            for key in self.checkpointables.keys() & checkpoint.keys():
+                self.checkpointables[key].load_state_dict(checkpoint[key])
+        except (KeyError, ValueError, RuntimeError) as error:
+            raise CheckpointCorruptError(
+                f"the checkpoint does not fit this job's model ({type(error).__name__}: {error}); "
+                "use another output folder for another model"
+            ) from error
+        if incompatible.missing_keys or incompatible.unexpected_keys or incompatible.incorrect_shapes:
+            raise CheckpointCorruptError(
+                "the checkpoint is of another model than this job's: "
+                f"{len(incompatible.missing_keys)} parameters are missing, "
+                f"{len(incompatible.unexpected_keys)} are unknown and "
+                f"{len(incompatible.incorrect_shapes)} have other shapes; use another output folder"
+            )
+
+
+def newest_first(folder: Path) -> list[Path]:
+    """The folder's checkpoints: the one that `last_checkpoint` names, then by time of writing."""
+    files = [*_numbered(folder), *folder.glob(FINAL), *folder.glob(BEST)]
+    tag = folder / TAG
+    last = tag.read_text(errors="replace").strip() if tag.is_file() else ""
+    return sorted(
+        files, key=lambda path: (path.name == last, path.stat().st_mtime_ns, path.name), reverse=True
+    )
+
+
+def read(path: Path, parts: Set[str] = TRAINING_STATE) -> dict[str, Any]:
+    """The content of a checkpoint file on the CPU, which must hold `parts`.
+
+    Raises:
+        CheckpointCorruptError: it is cut short, damaged, or no checkpoint of a training run.
+        OSError: it cannot be read for now.
+    """
+    try:
+        # PyTorch writes checksums but does not look at them when it reads.
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise zipfile.BadZipFile(f"the checksum of {damaged} is wrong")
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError:
+        raise  # The storage failed, not the file: the next attempt may read it.
+    # A damaged archive or pickle fails in many ways, none of which is our bug.
+    except Exception as error:
+        raise CheckpointCorruptError(f"{path} cannot be read: {type(error).__name__}: {error}") from error
+    if not isinstance(content, dict) or not parts <= content.keys():
+        raise CheckpointCorruptError(f"{path} holds no training state")
+    return content
+
+
+class Checkpoints:
+    """When checkpoints are saved, and how many stay: each `period` iterations, at the end, and on request.
+
+    Beside the final and the best one the newest `keep` stay, whichever life of the run wrote them.
+    """
+
+    def __init__(self, checkpointer: AtomicCheckpointer, *, period: int, max_iter: int, keep: int) -> None:
+        self._checkpointer = checkpointer
+        self._folder = Path(checkpointer.save_dir)
+        self._periodic = PeriodicCheckpointer(checkpointer, period, max_iter)
+        self._period = period
+        self._max_iter = max_iter
+        self._keep = keep
+        if checkpointer.save_to_disk:
+            for leftover in self._folder.glob(".*.unfinished"):
+                leftover.unlink()
+
+    def is_due(self, completed: int) -> bool:
+        """Whether the schedule asks for a checkpoint after `completed` iterations."""
+        return completed % self._period == 0 or completed == self._max_iter
+
+    def save(self, iteration: int, **state: object) -> None:
+        """Save after `iteration` (from 0) together with `state`, on rank 0."""
+        if self.is_due(iteration + 1):
+            self._periodic.step(iteration, **state)
+        else:
+            self._periodic.save(f"model_{iteration:07d}", iteration=iteration, **state)
+        prune(self._folder, self._keep)
+
+    def save_weights(self, name: str, model: nn.Module) -> None:
+        """Save the weights of `model` alone; no run goes on from them."""
+        with replaced_atomically(self._folder / name, "wb") as file:
+            torch.save({"model": model.state_dict()}, file)
+
+    def save_best(self, iteration: int, **state: object) -> None:
+        """Save in place of the best so far: as whole a checkpoint as any, which a run can go on from."""
+        self._checkpointer.save(BEST.removesuffix(".pth"), iteration=iteration, **state)
+
+
+def prune(folder: Path, keep: int) -> None:
+    """Delete all numbered checkpoints but the newest `keep`."""
+    # By time of writing: a damaged file may have a higher number than what was trained after it.
+    for surplus in sorted(_numbered(folder), key=lambda path: path.stat().st_mtime_ns)[:-keep]:
+        surplus.unlink()
+
+
+def _numbered(folder: Path) -> list[Path]:
+    return [path for path in folder.glob("model_*.pth") if _NUMBERED.fullmatch(path.name)]

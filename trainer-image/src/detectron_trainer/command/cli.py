@@ -1,0 +1,253 @@
+"""The command line: train a DetectronTrainingJob on this machine, or check it without training.
+
+Heavy modules are imported by the commands that need them, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, NoReturn, cast
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from detectron_trainer.command.local_run import LocalRun
+    from detectron_trainer.command.torchrun import Interruptions
+    from detectron_trainer.job.manifest import Job
+    from detectron_trainer.progress.document import Progress
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_SIGNAL = 128
+"""Plus the signal's number: 130 after Ctrl-C, as shells have it."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(EXIT_USAGE, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns its exit code."""
+    options = _parser().parse_args(arguments)
+    from detectron_trainer.command.local_run import UsageError
+    from detectron_trainer.failures import InvalidConfigError
+
+    command: Callable[[argparse.Namespace], int] = options.command
+    try:
+        return command(options)
+    except UsageError as error:
+        print(f"detectron-trainer: {error}", file=sys.stderr)
+    except InvalidConfigError as error:
+        _report_problems(options.job, [str(problem) for problem in error.problems])
+    return EXIT_USAGE
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="detectron-trainer",
+        allow_abbrev=False,
+        description="Train a DetectronTrainingJob with Detectron2 on this machine, without a cluster.",
+    )
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    run = commands.add_parser("run", help="train the job here", allow_abbrev=False)
+    run.set_defaults(command=_run)
+    check = commands.add_parser(
+        "check", help="show everything that is wrong with the job, without training", allow_abbrev=False
+    )
+    check.set_defaults(command=_check)
+    for command in (run, check):
+        command.add_argument("job", type=Path, metavar="JOB.yaml", help="manifest of the job")
+        command.add_argument(
+            "--volume",
+            action="append",
+            default=[],
+            type=_volume,
+            metavar="NAME=DIR",
+            help="folder that stands for the volume NAME of the manifest; once for each volume",
+        )
+        command.add_argument(
+            "--set",
+            action="append",
+            default=[],
+            dest="overrides",
+            metavar='"KEY VALUE"',
+            help='config override on top of the manifest\'s, such as "SOLVER.MAX_ITER 100"',
+        )
+    run.add_argument(
+        "--output", type=Path, metavar="DIR", help="checkpoints and metrics; runs/<job's name> by default"
+    )
+    run.add_argument(
+        "--nproc", type=_positive, metavar="N", help="training processes; by default as the job asks for"
+    )
+    run.add_argument(
+        "--metrics-port", type=_port, default=9464, metavar="PORT", help="default: %(default)s; 0 for any"
+    )
+    return parser
+
+
+def _volume(text: str) -> tuple[str, Path]:
+    name, separator, folder = text.partition("=")
+    if not (name and separator and folder):
+        raise argparse.ArgumentTypeError(f"{text!r} should be NAME=DIR")
+    return name, Path(folder)
+
+
+def _positive(text: str) -> int:
+    if not (text.isdecimal() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"{text!r} should be a number above 0")
+    return int(text)
+
+
+def _port(text: str) -> int:
+    if not (text.isdecimal() and int(text) < 2**16):
+        raise argparse.ArgumentTypeError(f"{text!r} should be a port, 0 to 65535")
+    return int(text)
+
+
+def _read(options: argparse.Namespace) -> Job:
+    from detectron_trainer.command.local_run import UsageError, with_overrides
+    from detectron_trainer.job.manifest import read_job
+
+    if not options.job.is_file():
+        raise UsageError(f"{options.job}: there is no such file; name the job's manifest")
+    return with_overrides(read_job(options.job), options.overrides)
+
+
+def _check(options: argparse.Namespace) -> int:
+    from detectron_trainer.command.local_run import mount
+
+    job = _read(options)
+    mounts = mount(job, dict(options.volume))
+    from detectron_trainer.job.pod import Mounts
+    from detectron_trainer.preflight.inspection import inspect
+
+    processes = job.spec.num_nodes * job.spec.processes_per_node
+    with tempfile.TemporaryDirectory() as output:
+        cfg, problems = inspect(job, Path(output), Mounts(mounts), processes)
+    if problems:
+        _report_problems(options.job, [str(problem) for problem in sorted(problems)])
+        return EXIT_USAGE
+    print(
+        f"{options.job}: no problems; {cfg.SOLVER.MAX_ITER} iterations of {cfg.SOLVER.IMS_PER_BATCH} images "
+        f"on {processes} {'process' if processes == 1 else 'processes'}"
+    )
+    return 0
+
+
+def _run(options: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from detectron_trainer.command.lasting_output import LastingOutput
+    from detectron_trainer.command.local_run import explain_processes
+    from detectron_trainer.command.terminal import say
+    from detectron_trainer.command.torchrun import Interruptions
+
+    run = _prepare(options)
+    interruptions = Interruptions()
+    console = Console(file=cast(IO[str], LastingOutput(sys.stdout, interruptions.output_is_gone)))
+    note = explain_processes(run.job, run.processes)
+    if note is not None:
+        say(console, note)
+    say(console, f"output in {run.output}, metrics at http://localhost:{run.metrics_port}/metrics")
+    return _train(run, console, interruptions)
+
+
+def _prepare(options: argparse.Namespace) -> LocalRun:
+    from detectron_trainer.command.local_run import (
+        LOG,
+        LocalRun,
+        Machine,
+        UsageError,
+        count_processes,
+        free_port,
+        mount,
+        next_attempt,
+    )
+
+    job = _read(options)
+    mounts = mount(job, dict(options.volume))
+    machine = Machine.here()
+    output: Path = (options.output or Path("runs") / job.metadata.name).resolve()
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        (output / LOG).touch()
+    except OSError as error:
+        raise UsageError(f"--output {output}: {error.strerror}") from error
+    return LocalRun(
+        job=job,
+        output=output,
+        mounts=mounts,
+        processes=count_processes(job, machine, options.nproc),
+        cores=machine.cores,
+        metrics_port=free_port(options.metrics_port),
+        attempt=next_attempt(output),
+    )
+
+
+def _train(run: LocalRun, console: Console, interruptions: Interruptions) -> int:
+    from detectron_trainer.command.local_run import LOG
+    from detectron_trainer.command.terminal import display_for, say
+    from detectron_trainer.command.torchrun import fetch_progress, read_termination_log, supervise
+
+    started, log = time.monotonic(), run.output / LOG
+    with tempfile.TemporaryDirectory(prefix="detectron-trainer-") as name:
+        folder = Path(name)
+        (folder / "job.json").write_text(run.manifest())
+        with interruptions.listening(), display_for(console) as display:
+
+            def show_progress() -> None:
+                progress = fetch_progress(run.metrics_port)
+                if progress is not None:
+                    display.progress(progress)
+
+            status = supervise(
+                run.command,
+                run.environment(os.environ, folder),
+                log=log,
+                interruptions=interruptions,
+                on_line=display.line,
+                on_tick=show_progress,
+                on_stop=lambda: say(console, "stopping: saving a checkpoint (again to stop at once)"),
+            )
+            final = read_termination_log(folder / "termination-log")
+            if final is not None:
+                display.progress(final)
+    return _conclude(run, console, final, status, interruptions.received, time.monotonic() - started)
+
+
+def _conclude(
+    run: LocalRun,
+    console: Console,
+    final: Progress | None,
+    status: int,
+    signals: Sequence[int],
+    seconds: float,
+) -> int:
+    from detectron_trainer.command.local_run import LOG
+    from detectron_trainer.command.terminal import show_failure, show_result, show_stop
+
+    if status == 0 and final is not None:
+        show_result(console, final, run.output, seconds)
+        return 0
+    if signals:
+        show_stop(console, final)
+        return EXIT_SIGNAL + signals[0]
+    show_failure(console, final, status, run.output / LOG)
+    return EXIT_FAILED
+
+
+def _report_problems(job: Path, problems: Sequence[str]) -> None:
+    print(f"{job}: {len(problems)} {'problem' if len(problems) == 1 else 'problems'}", file=sys.stderr)
+    for problem in problems:
+        print(f"  {problem}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

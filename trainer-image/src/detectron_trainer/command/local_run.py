@@ -1,0 +1,182 @@
+"""What a job becomes on one machine: how many processes, which folders for its volumes, which environment.
+
+The worker finds here what it finds in a pod (``docs/pod-contract.md``), so the same manifest trains in both.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from detectron_trainer.job.manifest import Job, parse_job
+
+LOG = "log.txt"
+_ATTEMPT = "attempt"
+_FOREIGN = ("PET_", "DETECTRON_", "TORCHELASTIC_", "TORCH_ELASTIC_")
+_SHUTDOWN_MARGIN_SECONDS = 5
+
+
+class UsageError(Exception):
+    """The command cannot be carried out as it was given; the message says what to change."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What there is to train on: CPU cores and GPUs that this process may use."""
+
+    cores: int
+    gpus: int
+
+    @classmethod
+    def here(cls) -> Machine:
+        import torch
+
+        affinity = getattr(os, "sched_getaffinity", None)  # Linux only
+        cores = len(affinity(0)) if affinity is not None else os.cpu_count() or 1
+        return cls(cores=cores, gpus=torch.cuda.device_count())
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalRun:
+    """A job that is ready to run here.
+
+    `mounts` holds local folders by mount path, `processes` is the world size, `attempt` counts the lives of
+    the run in `output`.
+    """
+
+    job: Job
+    output: Path
+    mounts: Mapping[str, str]
+    processes: int
+    cores: int
+    metrics_port: int
+    attempt: int
+
+    @property
+    def command(self) -> list[str]:
+        return [
+            *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
+            *("--nproc-per-node", str(self.processes), "--module", "detectron_trainer"),
+        ]
+
+    def manifest(self) -> str:
+        """The manifest with its defaults, as the API server would have stored it."""
+        return self.job.model_dump_json(by_alias=True, exclude_none=True)
+
+    def environment(self, inherited: Mapping[str, str], folder: Path) -> dict[str, str]:
+        """The variables of the pod contract over the job's own over those of this shell.
+
+        `folder` holds ``job.json`` and receives the termination log.
+        """
+        grace = self.job.spec.checkpoint.grace_period_seconds
+        kept = {name: value for name, value in inherited.items() if not name.startswith(_FOREIGN)}
+        return {
+            "OMP_NUM_THREADS": str(max(1, self.cores // self.processes)),
+            **kept,
+            **{variable.name: variable.value for variable in self.job.spec.env},
+            "PYTHONUNBUFFERED": "1",
+            "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": str(grace - _SHUTDOWN_MARGIN_SECONDS),
+            "DETECTRON_JOB": f"{self.job.metadata.namespace}/{self.job.metadata.name}",
+            "DETECTRON_ATTEMPT": str(self.attempt),
+            "DETECTRON_NODE": "0",
+            "DETECTRON_MANIFEST": str(folder / "job.json"),
+            "DETECTRON_OUTPUT": str(self.output),
+            "DETECTRON_METRICS_HOST": "127.0.0.1",
+            "DETECTRON_METRICS_PORT": str(self.metrics_port),
+            "DETECTRON_TERMINATION_LOG": str(folder / "termination-log"),
+            "DETECTRON_PATHS": json.dumps(dict(self.mounts)),
+        }
+
+
+def with_overrides(job: Job, overrides: Sequence[str]) -> Job:
+    """`job` with more ``KEY VALUE`` pairs merged last.
+
+    Raises:
+        InvalidConfigError: one of them is no such pair.
+    """
+    document = job.model_dump(mode="json", by_alias=True, exclude_none=True)
+    document["spec"]["config"]["overrides"] += overrides
+    return parse_job(json.dumps(document))
+
+
+def mount(job: Job, folders: Mapping[str, Path]) -> dict[str, str]:
+    """The local folder for each mount path of the job's volumes.
+
+    Args:
+        folders: by the volume's name.
+
+    Raises:
+        UsageError: a volume has no folder, a folder does not exist or belongs to no volume.
+    """
+    volumes = {volume.name: volume.mount_path for volume in job.spec.volumes}
+    complaints = []
+    for name in folders.keys() - volumes.keys():
+        close = difflib.get_close_matches(name, volumes, n=1)
+        known = f"did you mean {close[0]}?" if close else f"it has {', '.join(sorted(volumes)) or 'none'}"
+        complaints.append(f"the job has no volume {name}: {known}")
+    for name, path in volumes.items():
+        if name not in folders:
+            complaints.append(f"volume {name} ({path}) needs a folder of this machine: --volume {name}=DIR")
+        elif not folders[name].is_dir():
+            complaints.append(f"--volume {name}={folders[name]}: there is no such folder")
+    if complaints:
+        raise UsageError("; ".join(sorted(complaints)))
+    return {path: str(folders[name].resolve()) for name, path in volumes.items()}
+
+
+def count_processes(job: Job, machine: Machine, wanted: int | None) -> int:
+    """How many processes stand for the job's gang here.
+
+    As many as in the cluster where the machine has the GPUs, or without GPUs the cores, for them; else the
+    most that divide them, so that a batch which is divisible there is divisible here.
+
+    Args:
+        wanted: the user's own choice.
+
+    Raises:
+        UsageError: the choice needs more GPUs than there are.
+    """
+    gang = job.spec.num_nodes * job.spec.processes_per_node
+    if wanted is not None:
+        if machine.gpus and wanted > machine.gpus:
+            raise UsageError(
+                f"--nproc {wanted}: each process needs a GPU, and this machine has {machine.gpus}"
+            )
+        return wanted
+    room = machine.gpus or machine.cores
+    return max(count for count in range(1, max(1, min(gang, room)) + 1) if gang % count == 0)
+
+
+def explain_processes(job: Job, processes: int) -> str | None:
+    """One line on how the gang is laid out here, None where it is as the manifest says."""
+    nodes, each = job.spec.num_nodes, job.spec.processes_per_node
+    if (nodes, each) == (1, processes):
+        return None
+    there = f"{nodes} {'node' if nodes == 1 else 'nodes'} of {each} {'process' if each == 1 else 'processes'}"
+    here = "one process" if processes == 1 else f"{processes} processes"
+    return f"{there} run here as {here} on one machine; the global batch is the same"
+
+
+def next_attempt(output: Path) -> int:
+    """One more than the attempt that last opened `output` (the worker's fence notes it there), else 0."""
+    try:
+        return int((output / _ATTEMPT).read_text()) + 1
+    except (FileNotFoundError, ValueError):
+        return 0
+
+
+def free_port(wanted: int) -> int:
+    """`wanted`, or any free port of this machine where that is taken."""
+    for port in (wanted, 0):
+        try:
+            with socket.create_server(("127.0.0.1", port)) as server:
+                return int(server.getsockname()[1])
+        except OSError:
+            continue
+    raise UsageError(f"--metrics-port {wanted}: neither this nor any other port can be served")

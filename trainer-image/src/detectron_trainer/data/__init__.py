@@ -1,0 +1,1 @@
+"""Datasets, and the batches that the training loop takes from them."""

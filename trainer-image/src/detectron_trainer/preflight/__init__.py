@@ -1,0 +1,1 @@
+"""What is wrong with a job, before it trains: every problem at once."""

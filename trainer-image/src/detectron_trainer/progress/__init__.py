@@ -1,0 +1,1 @@
+"""The progress document: what a run says of itself."""

@@ -1,0 +1,65 @@
+"""A life of a job: what a process that trains finds around itself."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+
+import detectron_trainer.detectron2_compat  # noqa: F401  # isort: skip
+
+import torch
+from detectron2.config import CfgNode
+from detectron2.utils.env import seed_all_rng
+from prometheus_client import CollectorRegistry
+
+from detectron_trainer.atomic_file import replaced_atomically
+from detectron_trainer.checkpointing.attempts import Fence
+from detectron_trainer.gang.world import World
+from detectron_trainer.job.manifest import Job
+from detectron_trainer.job.pod import Pod
+from detectron_trainer.progress.document import ProgressBoard
+
+
+@dataclass(frozen=True, kw_only=True)
+class Life:
+    """What to train on this rank, where, with whom, and whom to tell; `clock` tells the time of day."""
+
+    job: Job
+    cfg: CfgNode
+    pod: Pod
+    world: World
+    board: ProgressBoard
+    registry: CollectorRegistry
+    clock: Callable[[], datetime]
+
+    @cached_property
+    def fence(self) -> Fence:
+        """What keeps the output folder from an attempt that is over."""
+        return Fence(self.pod.output, self.pod.attempt, self.pod.job_uid)
+
+    def open_output(self) -> None:
+        """On rank 0: take possession of the output folder and note the config in it."""
+        self.fence.open()
+        with replaced_atomically(self.pod.output / "config.yaml", "w") as file:
+            file.write(self.cfg.dump())
+
+    def prepare(self, cfg: CfgNode, earlier_seed: int | None) -> int:
+        """Seed all generators, each rank's differently, and apply the config's settings of PyTorch.
+
+        All ranks call it. Returns the seed they share: the config's, else that of the run's earlier life,
+        else one that rank 0 draws.
+        """
+        seed = self._agreed_seed(cfg, earlier_seed)
+        seed_all_rng(seed + self.world.rank)
+        torch.backends.cudnn.benchmark = cfg.CUDNN_BENCHMARK
+        if cfg.get("FLOAT32_PRECISION"):
+            torch.set_float32_matmul_precision(cfg.FLOAT32_PRECISION)
+        return seed
+
+    def _agreed_seed(self, cfg: CfgNode, earlier: int | None) -> int:
+        if cfg.SEED >= 0:
+            return int(cfg.SEED)
+        return earlier if earlier is not None else self.world.broadcast(secrets.randbelow(2**31))
