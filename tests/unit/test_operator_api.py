@@ -29,14 +29,15 @@ def test_what_the_operator_acts_upon() -> None:
     ).spec
     assert (spec.image, spec.image_pull_secrets, spec.num_nodes) == ("mine:1", ("pull",), 4)
     assert spec.num_proc_per_node == 2
-    assert spec.requests == {"cpu": "4"}
-    assert spec.limits == {"nvidia.com/gpu": "2", "memory": "32Gi"}
+    assert spec.resources.requests == {"cpu": "4"}
+    assert spec.resources.limits == {"nvidia.com/gpu": "2", "memory": "32Gi"}
     assert (spec.output.claim_name, spec.output.sub_path) == ("runs", "a/b")
     assert spec.volumes[0].claim_name == "data"
     assert spec.env == {"OMP_NUM_THREADS": "4"}
-    assert spec.node_selector == {"pool": "gpu"}
-    assert spec.tolerations == ({"key": "gpu", "operator": "Exists"},)
-    assert (spec.suspend, spec.backoff_limit, spec.grace_period_seconds) == (True, 7, 120)
+    assert spec.placement.node_selector == {"pool": "gpu"}
+    assert spec.placement.tolerations == ({"key": "gpu", "operator": "Exists"},)
+    assert (spec.run_policy.suspend, spec.run_policy.backoff_limit) == (True, 7)
+    assert spec.grace_period_seconds == 120
 
 
 @pytest.mark.parametrize(

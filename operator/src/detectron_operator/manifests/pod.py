@@ -9,7 +9,8 @@ from __future__ import annotations
 import posixpath
 
 from detectron_operator import labels, names
-from detectron_operator.api import TrainingJob, Volume
+from detectron_operator.api import TrainingJob
+from detectron_operator.api.storage import Volume
 from detectron_operator.manifests import metadata
 from detectron_operator.manifests.configmap import MANIFEST_KEY
 from detectron_operator.manifests.torchrun import (
@@ -65,8 +66,8 @@ def _scheduling(job: TrainingJob) -> dict[str, object]:
     """Parts of the pod spec that stand only where the job asks for them."""
     asked = {
         "imagePullSecrets": [{"name": name} for name in job.spec.image_pull_secrets],
-        "nodeSelector": dict(job.spec.node_selector),
-        "tolerations": [dict(toleration) for toleration in job.spec.tolerations],
+        "nodeSelector": dict(job.spec.placement.node_selector),
+        "tolerations": [dict(toleration) for toleration in job.spec.placement.tolerations],
     }
     return {field: value for field, value in asked.items() if value}
 
@@ -93,7 +94,10 @@ def _container(job: TrainingJob, attempt: int, index: int, trainer_image: str) -
             {"name": "rendezvous", "containerPort": RENDEZVOUS_PORT},
             {"name": "metrics", "containerPort": METRICS_PORT},
         ],
-        "resources": {"requests": dict(job.spec.requests), "limits": dict(job.spec.limits)},
+        "resources": {
+            "requests": dict(job.spec.resources.requests),
+            "limits": dict(job.spec.resources.limits),
+        },
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,

@@ -46,7 +46,7 @@ def threads(job: TrainingJob) -> dict[str, str]:
 
     Left to itself PyTorch starts a thread for each processor of the node, whatever the pod may use of them.
     """
-    asked = job.spec.limits.get("cpu") or job.spec.requests.get("cpu")
+    asked = job.spec.resources.limits.get("cpu") or job.spec.resources.requests.get("cpu")
     if asked is None:
         return {}
     return {"OMP_NUM_THREADS": str(max(1, int(parse_quantity(asked)) // job.spec.num_proc_per_node))}

@@ -63,7 +63,7 @@ def _decide(s: Situation, defaults: Defaults, refusal: Refusal | None) -> Plan:
     """The rules, most final first."""
     if s.gang.finisher is not None:
         return succeed(s)
-    if s.job.spec.suspend:
+    if s.job.spec.run_policy.suspend:
         return suspend(s)
     if s.stored.suspended:
         return resume(s)

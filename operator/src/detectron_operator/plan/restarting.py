@@ -30,7 +30,7 @@ def end_attempt(s: Situation, ending: Ending) -> Plan:
     """Fail, or decide on the next attempt."""
     if not ending.retryable:
         return fail(s, ending, Words(reason=ending.reason, message=ending.message))
-    limit = s.job.spec.backoff_limit
+    limit = s.job.spec.run_policy.backoff_limit
     if ending.counts and s.stored.restarts >= limit:
         message = f"Failed {limit + 1} times, runPolicy.backoffLimit is {limit}; at last {ending.sentence()}"
         return fail(s, ending, Words(reason=reasons.BACKOFF_LIMIT_EXCEEDED, message=message))

@@ -1,0 +1,56 @@
+"""Fields of a part of the spec, read by name; a ShapeError names the field by its whole path."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from detectron_operator import shape
+from detectron_operator.shape import MISSING
+
+Raw = Mapping[str, object]
+
+_MAX_TEXT = 65536
+_MAX_ITEMS = 64
+
+
+def part(raw: Raw, path: str, key: str) -> Raw:
+    """An object that must be there."""
+    return shape.mapping(raw.get(key, MISSING), f"{path}.{key}")
+
+
+def integer(raw: Raw, path: str, key: str, *, at_least: int, at_most: int) -> int:
+    """A whole number within bounds, both included."""
+    return shape.integer(raw.get(key, MISSING), f"{path}.{key}", at_least=at_least, at_most=at_most)
+
+
+def boolean(raw: Raw, path: str, key: str) -> bool:
+    """true or false."""
+    return shape.boolean(raw.get(key, MISSING), f"{path}.{key}")
+
+
+def text(raw: Raw, path: str, key: str) -> str:
+    """Text that must be there."""
+    return shape.text(raw.get(key, MISSING), f"{path}.{key}", at_most=_MAX_TEXT)
+
+
+def optional_text(raw: Raw, path: str, key: str) -> str | None:
+    """Text, None where the field is absent."""
+    return text(raw, path, key) if key in raw else None
+
+
+def texts(raw: Raw, path: str, key: str) -> tuple[str, ...]:
+    """A list of texts; empty where the field is absent."""
+    items = shape.sequence(raw.get(key, ()), f"{path}.{key}", at_most=_MAX_ITEMS)
+    return tuple(shape.text(item, f"{path}.{key}[{i}]", at_most=_MAX_TEXT) for i, item in enumerate(items))
+
+
+def text_map(raw: Raw, path: str, key: str) -> dict[str, str]:
+    """Texts by name; empty where the field is absent."""
+    pairs = shape.mapping(raw.get(key, {}), f"{path}.{key}").items()
+    return {name: shape.text(value, f"{path}.{key}[{name}]", at_most=_MAX_TEXT) for name, value in pairs}
+
+
+def objects(raw: Raw, path: str, key: str) -> list[tuple[Raw, str]]:
+    """A list of objects, each with its path; empty where the field is absent."""
+    items = shape.sequence(raw.get(key, ()), f"{path}.{key}", at_most=_MAX_ITEMS)
+    return [(shape.mapping(item, f"{path}.{key}[{i}]"), f"{path}.{key}[{i}]") for i, item in enumerate(items)]

@@ -1,0 +1,27 @@
+"""When to run, to try again and to give up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from detectron_operator.api import fields
+from detectron_operator.api.fields import Raw
+
+_PATH = "spec.runPolicy"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunPolicy:
+    """`suspend` stops the gang; `backoff_limit` bounds its restarts after failures."""
+
+    suspend: bool
+    backoff_limit: int
+
+
+def run_policy(spec: Raw) -> RunPolicy:
+    """`spec.runPolicy`."""
+    raw = fields.part(spec, "spec", "runPolicy")
+    return RunPolicy(
+        suspend=fields.boolean(raw, _PATH, "suspend"),
+        backoff_limit=fields.integer(raw, _PATH, "backoffLimit", at_least=0, at_most=1000),
+    )

@@ -1,0 +1,68 @@
+"""The spec: what the operator itself acts upon."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from detectron_operator.api import fields
+from detectron_operator.api.fields import Raw
+from detectron_operator.api.placement import Placement, placement
+from detectron_operator.api.resources import Resources, processes, resources
+from detectron_operator.api.run_policy import RunPolicy, run_policy
+from detectron_operator.api.storage import Output, Volume, output, volumes
+from detectron_operator.shape import ShapeError
+
+MAX_NODES = 512
+MAX_MANIFEST_BYTES = 1_000_000
+"""The manifest travels in a ConfigMap, which the API server bounds to 1 MiB."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec:
+    """What the operator itself acts upon; the trainer reads the whole of it from `document`."""
+
+    image: str | None
+    image_pull_policy: str
+    image_pull_secrets: tuple[str, ...]
+    num_nodes: int
+    num_proc_per_node: int
+    resources: Resources
+    placement: Placement
+    output: Output
+    volumes: tuple[Volume, ...]
+    env: Mapping[str, str]
+    grace_period_seconds: int
+    run_policy: RunPolicy
+    document: Mapping[str, object]
+
+
+def spec(raw: Raw) -> Spec:
+    """The spec of a stored object."""
+    if len(json.dumps(raw, ensure_ascii=False).encode(errors="replace")) > MAX_MANIFEST_BYTES:
+        raise ShapeError(
+            "spec", f"is larger than {MAX_MANIFEST_BYTES} bytes: move parts of it into files of a volume"
+        )
+    asked = resources(raw)
+    checkpoint = fields.part(raw, "spec", "checkpoint")
+    return Spec(
+        image=fields.optional_text(raw, "spec", "image"),
+        image_pull_policy=fields.text(raw, "spec", "imagePullPolicy"),
+        image_pull_secrets=fields.texts(raw, "spec", "imagePullSecrets"),
+        num_nodes=fields.integer(raw, "spec", "numNodes", at_least=1, at_most=MAX_NODES),
+        num_proc_per_node=processes(raw, asked.limits),
+        resources=asked,
+        placement=placement(raw),
+        output=output(raw),
+        volumes=volumes(raw),
+        env={
+            fields.text(item, path, "name"): fields.text(item, path, "value")
+            for item, path in fields.objects(raw, "spec", "env")
+        },
+        grace_period_seconds=fields.integer(
+            checkpoint, "spec.checkpoint", "gracePeriodSeconds", at_least=10, at_most=3600
+        ),
+        run_policy=run_policy(raw),
+        document=raw,
+    )
