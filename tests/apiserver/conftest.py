@@ -14,7 +14,7 @@ from tests.apiserver.fake_kubelet import FakeKubelet
 from tests.apiserver.faulty_proxy import USER, FaultyProxy
 from tests.apiserver.operator_process import Operator
 from tests.apiserver.space import Space
-from tests.chart.helm import template
+from tests.chart.helm import only, template
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.kubectl import Kubectl
 from tests.cluster.waiting import wait_until
@@ -58,7 +58,7 @@ def install_crd(plane: ControlPlane) -> None:
 
 def grant_rights(plane: ControlPlane) -> None:
     """Give the operator's user the rights that the chart gives to the operator, and no others."""
-    (role,) = [manifest for manifest in template() if manifest["kind"] == "ClusterRole"]
+    role = only(template({"userRoles": {"create": False}}), "ClusterRole")
     group = "rbac.authorization.k8s.io"
     binding = {
         "apiVersion": f"{group}/v1",

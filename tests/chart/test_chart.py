@@ -50,6 +50,15 @@ VARIANTS: dict[str, Values] = {
     "foreign account": {"serviceAccount": {"create": False, "name": "robot"}},
     "named": {"fullnameOverride": "dto", "nameOverride": "short"},
     "no crd": {"crds": {"enabled": False}},
+    "limits": {
+        "admission": {"limits": {"maxNodes": 4, "maxGPUs": 32, "imagePrefixes": ["registry.example/"]}}
+    },
+    "nothing cluster-wide": {
+        "scope": "Namespaced",
+        "crds": {"enabled": False},
+        "admission": {"enabled": False},
+        "userRoles": {"create": False},
+    },
     "scheduling": {
         "podAnnotations": {"a": "b"},
         "podLabels": {"team": "vision"},
@@ -149,8 +158,11 @@ def _rules(role: Manifest) -> list[Any]:
     return [(rule["apiGroups"], rule["resources"], rule["verbs"]) for rule in role["rules"]]
 
 
+NO_USER_ROLES: Values = {"userRoles": {"create": False}}
+
+
 def test_rights_in_the_whole_cluster() -> None:
-    manifests = template()
+    manifests = template(NO_USER_ROLES)
     assert _rules(only(manifests, "ClusterRole")) == RULES
     assert of_kind(manifests, "Role") == []
     binding = only(manifests, "ClusterRoleBinding")
@@ -163,7 +175,7 @@ def test_rights_in_the_whole_cluster() -> None:
 
 @pytest.mark.parametrize(("watched", "namespaces"), [([], [NAMESPACE]), (["a", "b"], ["a", "b"])])
 def test_rights_in_some_namespaces(watched: list[str], namespaces: list[str]) -> None:
-    manifests = template({"scope": "Namespaced", "watchNamespaces": watched})
+    manifests = template(NO_USER_ROLES | {"scope": "Namespaced", "watchNamespaces": watched})
     assert of_kind(manifests, "ClusterRole") == []
     assert of_kind(manifests, "ClusterRoleBinding") == []
     roles, bindings = of_kind(manifests, "Role"), of_kind(manifests, "RoleBinding")
@@ -172,6 +184,31 @@ def test_rights_in_some_namespaces(watched: list[str], namespaces: list[str]) ->
     assert all(_rules(role) == RULES for role in roles)
     assert all(binding["subjects"][0]["namespace"] == NAMESPACE for binding in bindings)
     assert _settings({"scope": "Namespaced", "watchNamespaces": watched}).namespaces == tuple(namespaces)
+
+
+CLUSTER_WIDE = {
+    *("ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition"),
+    *("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"),
+}
+
+
+def test_an_owner_of_one_namespace_can_install_it() -> None:
+    kinds = {manifest["kind"] for manifest in template(VARIANTS["nothing cluster-wide"])}
+    assert kinds.isdisjoint(CLUSTER_WIDE)
+    assert {"Deployment", "Role", "RoleBinding"} <= kinds
+
+
+def test_user_roles_add_to_the_ones_that_kubernetes_has() -> None:
+    roles = {role["metadata"]["name"]: role for role in of_kind(template(), "ClusterRole")}
+    aggregated = {
+        name.rpartition("-")[2]: sorted(
+            label.rpartition("-")[2] for label in role["metadata"]["labels"] if "aggregate-to" in label
+        )
+        for name, role in roles.items()
+    }
+    assert aggregated == {"operator": [], "view": ["admin", "edit", "view"], "edit": ["admin", "edit"]}
+    assert _rules(roles[f"{RELEASE}-detectron-operator-view"])[0][2] == ["get", "list", "watch"]
+    assert "create" in _rules(roles[f"{RELEASE}-detectron-operator-edit"])[0][2]
 
 
 def test_the_crd_is_the_one_of_the_repository() -> None:
@@ -211,6 +248,10 @@ def test_without_the_crd() -> None:
         ({"watchNamespaces": ["a"]}, "watchNamespaces"),
         ({"scope": "Namespaced", "watchNamespaces": ["A"]}, "watchNamespaces"),
         ({"scope": "Namespaced", "watchNamespaces": ["a", "a"]}, "watchNamespaces"),
+        ({"admission": {"limits": {"maxNodes": 0}}}, "maxNodes"),
+        ({"admission": {"limits": {"maxGpus": 8}}}, "maxGpus"),
+        ({"admission": {"limits": {"imagePrefixes": ["it's"]}}}, "imagePrefixes"),
+        ({"userRoles": {"enabled": True}}, "enabled"),
         ({"settings": {"worker": 1}}, "worker"),
         ({"settings": {"workers": 0}}, "workers"),
         ({"settings": {"logFormat": "xml"}}, "logFormat"),

@@ -1,0 +1,153 @@
+"""Who may create a job, and how large a one: the chart's policy on a real API server, with users of it."""
+
+import copy
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.apiserver.api import Api, ApiError, Object
+from tests.apiserver.conftest import install_crd
+from tests.apiserver.manifest_cases import GOOD
+from tests.chart.helm import of_kind, only, template
+from tests.cluster.controlplane import ControlPlane
+from tests.cluster.waiting import wait_until
+
+NAMESPACE = "vision"
+LIMITS: dict[str, Any] = {
+    "maxNodes": 4,
+    "maxGPUs": 8,
+    "imagePrefixes": ["registry.example/vision/", "registry.example/base@"],
+}
+AUTHOR, CLERK, READER = "author", "clerk", "reader"
+"""One who may create jobs and pods, one who may create jobs only, one who may look."""
+
+
+@pytest.fixture(scope="module")
+def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    with ControlPlane(tmp_path_factory.mktemp("admission"), controllers=False, scheduler=False) as plane:
+        install_crd(plane)
+        plane.kubectl("create", "namespace", NAMESPACE)
+        plane.kubectl("create", "namespace", "elsewhere")
+        grant_user_roles(plane)
+        manifest = job("older", NAMESPACE, numNodes=5)
+        Api(plane.kubeconfig, NAMESPACE).create("detectrontrainingjobs", manifest)
+        values = {"scope": "Namespaced", "watchNamespaces": [NAMESPACE], "admission": {"limits": LIMITS}}
+        manifests = template(values)
+        plane.kubectl.apply(
+            only(manifests, "ValidatingAdmissionPolicy"), only(manifests, "ValidatingAdmissionPolicyBinding")
+        )
+        wait_until(lambda: _is_refused(plane), 30, "the admission policy to be in force", interval=0.2)
+        yield plane
+
+
+def grant_user_roles(plane: ControlPlane) -> None:
+    """Give the chart's user roles to users, and the right to create pods to the author alone."""
+    roles = {role["metadata"]["name"].rpartition("-")[2]: role for role in of_kind(template(), "ClusterRole")}
+    plane.kubectl.apply(roles["view"], roles["edit"])
+    plane.kubectl("create", "clusterrole", "pod-creator", "--verb=create", "--resource=pods")
+    grants = {READER: ["view"], CLERK: ["view", "edit"], AUTHOR: ["view", "edit"]}
+    for user, granted in grants.items():
+        for role in granted:
+            name = roles[role]["metadata"]["name"]
+            plane.kubectl(
+                "create", "clusterrolebinding", f"{user}-{role}", f"--clusterrole={name}", f"--user={user}"
+            )
+    binding = ["create", "rolebinding", "pods", f"--user={AUTHOR}", "--clusterrole=pod-creator"]
+    plane.kubectl(*binding, "-n", NAMESPACE)
+
+
+def _is_refused(plane: ControlPlane) -> bool:
+    try:
+        submit(plane, "admin", numNodes=5)
+    except ApiError:
+        return True
+    return False
+
+
+def job(name: str, namespace: str, **spec: object) -> Object:
+    manifest = copy.deepcopy(GOOD)
+    manifest["metadata"] = {"name": name, "namespace": namespace}
+    manifest["spec"] |= spec
+    return manifest
+
+
+def submit(plane: ControlPlane, user: str, *, namespace: str = NAMESPACE, **spec: Any) -> None:
+    """Let a user create a job, without storing it."""
+    api = Api(_kubeconfig(plane, user), namespace)
+    api.request("POST", api.path("detectrontrainingjobs") + "?dryRun=All", job("job", namespace, **spec))
+
+
+def _kubeconfig(plane: ControlPlane, user: str) -> Path:
+    return plane.kubeconfig if user == "admin" else plane.kubeconfig_for(user)
+
+
+def test_who_may_create_pods_may_create_jobs(plane: ControlPlane) -> None:
+    submit(plane, AUTHOR)
+
+
+def test_who_may_not_create_pods_may_not_have_them_created(plane: ControlPlane) -> None:
+    with pytest.raises(ApiError, match="clerk may not create pods in namespace vision") as refusal:
+        submit(plane, CLERK)
+    assert refusal.value.code == 403
+
+
+def test_the_right_is_that_of_the_job_s_own_namespace(plane: ControlPlane) -> None:
+    """The policy of an operator that serves some namespaces leaves the others alone."""
+    submit(plane, CLERK, namespace="elsewhere")
+
+
+def test_readers_only_read(plane: ControlPlane) -> None:
+    api = Api(_kubeconfig(plane, READER), NAMESPACE)
+    assert [found["metadata"]["name"] for found in api.list("detectrontrainingjobs")] == ["older"]
+    with pytest.raises(ApiError, match="cannot create resource"):
+        submit(plane, READER)
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ({"numNodes": 5}, "the job asks for 5 nodes, at most 4 are allowed here"),
+        (
+            {"numNodes": 3, "resourcesPerNode": {"limits": {"nvidia.com/gpu": "4"}}},
+            "the job asks for 12 GPUs on all nodes, at most 8 are allowed here",
+        ),
+        (
+            {"numNodes": 4, "resourcesPerNode": {"limits": {"nvidia.com/mig-1g.5gb": 3}}},
+            "the job asks for 12 GPUs on all nodes, at most 8 are allowed here",
+        ),
+        (
+            {"image": "docker.example/miner"},
+            "spec.image docker.example/miner does not begin with any of registry.example/vision/",
+        ),
+    ],
+)
+def test_what_exceeds_the_limits_is_refused_even_to_an_administrator(
+    plane: ControlPlane, spec: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(ApiError, match=words) as refusal:
+        submit(plane, "admin", **spec)
+    assert refusal.value.code == 422
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"numNodes": 4},
+        {"numNodes": 2, "resourcesPerNode": {"limits": {"amd.com/gpu": 4, "memory": "5Gi"}}},
+        {"resourcesPerNode": {"requests": {"cpu": 1}}},
+        {"image": "registry.example/vision/trainer:1"},
+    ],
+)
+def test_what_keeps_within_the_limits_is_taken(plane: ControlPlane, spec: dict[str, Any]) -> None:
+    submit(plane, AUTHOR, **spec)
+
+
+def test_a_job_that_is_there_already_can_be_suspended_by_who_creates_no_pods(plane: ControlPlane) -> None:
+    """As a queue does; and limits that came later leave it alone."""
+    clerk = Api(_kubeconfig(plane, CLERK), NAMESPACE)
+    clerk.merge("detectrontrainingjobs", "older", {"spec": {"runPolicy": {"suspend": True}}})
+    older = clerk.get("detectrontrainingjobs", "older")["spec"]
+    assert older["numNodes"] > LIMITS["maxNodes"]
+    assert older["runPolicy"]["suspend"] is True
