@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from collections.abc import Mapping
@@ -103,6 +104,11 @@ class Daemon:
 
     def _spawn(self, argv: tuple[str, ...]) -> int:
         output = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+        # What our own parent has open, a lock for instance, is not to stay open as long as the program runs.
+        for inherited in Path("/proc/self/fd").iterdir():
+            if int(inherited.name) > 2:
+                with contextlib.suppress(OSError):  # closed meanwhile, as that of this listing is
+                    os.set_inheritable(int(inherited.name), False)
         files = (
             (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
             (os.POSIX_SPAWN_OPEN, 1, str(self.log), output, 0o644),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -90,6 +91,20 @@ os.kill(os.getpid(), signal.SIGKILL)
     process = free.process()
     assert process is not None
     process.send(signal.SIGKILL)
+
+
+def test_it_does_not_hold_on_to_what_its_starter_inherited(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        os.set_inheritable(file.fileno(), True)
+        daemon = Daemon("sleeper", _SLEEP, tmp_path)
+        daemon.start()
+    try:
+        with lock.open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    finally:
+        daemon.kill()
 
 
 def test_a_zombie_is_no_process() -> None:
