@@ -96,7 +96,18 @@ VARIANTS = [
             "spec/env": [{"name": "NCCL_DEBUG", "value": "INFO"}],
             "spec/nodeSelector": {"gpu": "h100"},
             "spec/tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}],
-            "spec/runPolicy": {"suspend": True, "backoffLimit": 0},
+            "spec/runPolicy": {
+                "suspend": True,
+                "backoffLimit": 0,
+                "maxBackoffSeconds": 60,
+                "failurePolicy": {
+                    "rules": [
+                        {"action": "Fail", "onExitCodes": [139], "onSignals": ["SIGSEGV"]},
+                        {"action": "Restart", "onReasons": ["OutOfMemory"]},
+                        {"action": "RestartWithoutCounting", "onPodConditions": ["DisruptionTarget"]},
+                    ]
+                },
+            },
         },
     ),
     Case("datasets of a plugin", {"spec/datasets": REMOVED}),
@@ -119,6 +130,22 @@ BAD = [
         "too many processes", {"spec/numProcPerNode": 65}, ("spec.numProcPerNode", "less than or equal to 64")
     ),
     Case("negative backoff", {"spec/runPolicy/backoffLimit": -1}, ("spec.runPolicy.backoffLimit",)),
+    Case("endless pause", {"spec/runPolicy/maxBackoffSeconds": 3601}, ("spec.runPolicy.maxBackoffSeconds",)),
+    Case(
+        "rule without a match",
+        {"spec/runPolicy/failurePolicy": {"rules": [{"action": "Fail"}]}},
+        ("spec.runPolicy.failurePolicy.rules[0]", "needs one of onReasons"),
+    ),
+    Case(
+        "rule without an action",
+        {"spec/runPolicy/failurePolicy": {"rules": [{"onReasons": ["OOMKilled"]}]}},
+        ("spec.runPolicy.failurePolicy.rules[0].action", "Required value"),
+    ),
+    Case(
+        "signal by number",
+        {"spec/runPolicy/failurePolicy": {"rules": [{"action": "Fail", "onSignals": [9]}]}},
+        ("spec.runPolicy.failurePolicy.rules[0].onSignals[0]",),
+    ),
     Case("best by AP of what", {"spec/checkpoint/best": {"metric": "AP"}}, ("spec.checkpoint.best.metric",)),
     Case(
         "fewer than no bad images",

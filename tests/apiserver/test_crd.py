@@ -62,7 +62,7 @@ def test_defaults(kubectl: Kubectl) -> None:
         "gradientAccumulation": 1,
         "channelsLast": False,
     }
-    assert spec["runPolicy"] == {"suspend": False, "backoffLimit": 3}
+    assert spec["runPolicy"] == {"suspend": False, "backoffLimit": 3, "maxBackoffSeconds": 300}
 
 
 @pytest.mark.parametrize(
@@ -76,6 +76,8 @@ def test_defaults(kubectl: Kubectl) -> None:
         {"spec/datasets/0/images": "/other"},
         {"spec/output": {"ephemeral": True}},
         {"spec/runPolicy": {"backoffLimit": 9}},
+        {"spec/runPolicy": {"maxBackoffSeconds": 9}},
+        {"spec/runPolicy/failurePolicy": {"rules": [{"action": "Fail", "onExitCodes": [1]}]}},
         {"spec/checkpoint": {"keep": 9}},
         {"spec/training": {"maxUnreadableImages": 9}},
         {"spec/volumes": [{"name": "v", "claimName": "v", "mountPath": "/v"}]},

@@ -159,6 +159,21 @@ class TestRunning:
         status = space.await_status(phase="Failed", restarts=1)
         assert "backoffLimit" in status["message"]
 
+    def test_restarts_in_a_row_wait_and_a_rule_ends_them(self, space: Space) -> None:
+        space.submit(failurePolicy={"rules": [{"action": "Fail", "onSignals": ["SIGSEGV"]}]})
+        for attempt in range(2):
+            run_gang(space, attempt=attempt)
+            for index in range(2):
+                space.kubelet.end(f"job-{attempt}-{index}", 1)
+        waiting = space.await_status(restarts=2)
+        assert waiting["restartsByReason"] == [{"reason": "ProcessFailed", "count": 2}]
+        assert waiting["nextAttemptTime"] > waiting["startTime"]
+        run_gang(space, attempt=2)
+        assert "nextAttemptTime" not in space.status()
+        space.kubelet.end("job-2-1", 139)
+        failure = space.await_status(phase="Failed", restarts=2)["failure"]
+        assert (failure["pod"], failure["exitCode"], failure["signal"]) == ("job-2-1", 139, "SIGSEGV")
+
     def test_a_pod_that_somebody_deletes_is_no_failure_of_the_job(self, space: Space) -> None:
         space.submit(backoffLimit=0)
         run_gang(space)

@@ -32,7 +32,7 @@ def spec(**fields: object) -> RawObject:
         "output": {"claimName": "runs"},
         "checkpoint": {"keep": 3, "gracePeriodSeconds": 120},
         "metrics": {"period": 20},
-        "runPolicy": {"suspend": False, "backoffLimit": 3},
+        "runPolicy": suspended(False),
     }
     whole.update(fields)
     return {name: value for name, value in whole.items() if value is not None}
@@ -64,7 +64,7 @@ def job(**fields: Any) -> TrainingJob:
 
 def suspended(value: bool, *, backoff_limit: int = 3) -> RawObject:
     """A runPolicy."""
-    return {"suspend": value, "backoffLimit": backoff_limit}
+    return {"suspend": value, "backoffLimit": backoff_limit, "maxBackoffSeconds": 300}
 
 
 def raw_pod(

@@ -25,7 +25,12 @@ def test_what_the_operator_acts_upon() -> None:
         env=[{"name": "OMP_NUM_THREADS", "value": "4"}],
         nodeSelector={"pool": "gpu"},
         tolerations=[{"key": "gpu", "operator": "Exists"}],
-        runPolicy={"suspend": True, "backoffLimit": 7},
+        runPolicy={
+            "suspend": True,
+            "backoffLimit": 7,
+            "maxBackoffSeconds": 60,
+            "failurePolicy": {"rules": [{"action": "Fail", "onSignals": ["SIGSEGV"], "onExitCodes": [139]}]},
+        },
     ).spec
     assert (spec.image, spec.image_pull_secrets, spec.num_nodes) == ("mine:1", ("pull",), 4)
     assert spec.num_proc_per_node == 2

@@ -25,7 +25,7 @@ from detectron_operator.api import parse
 from detectron_operator.observed import Pod, observe_pod
 from detectron_operator.plan import Plan, plan
 from detectron_operator.progress import Progress
-from tests.unit.operator_objects import DEFAULTS, after, document, raw_job, raw_pod, suspended, verdict
+from tests.unit.operator_objects import DEFAULTS, after, document, raw_job, raw_pod, verdict
 
 CRD = yaml.safe_load((Path(__file__).parents[2] / "crds" / "detectrontrainingjobs.yaml").read_text())
 STATUS = jsonschema.Draft202012Validator(
@@ -36,6 +36,18 @@ TERMINAL = ("Succeeded", "Failed")
 SIZE = 2
 FIXED_POINT = 4
 """Steps within which an unchanging world is settled."""
+
+RULES = st.lists(
+    st.fixed_dictionaries(
+        {"action": st.sampled_from(["Fail", "Restart", "RestartWithoutCounting"])},
+        optional={
+            "onReasons": st.just(["OutOfMemory", "PodDeleted"]),
+            "onExitCodes": st.just([1]),
+            "onPodConditions": st.just(["DisruptionTarget"]),
+        },
+    ),
+    max_size=2,
+)
 
 VERDICTS = st.sampled_from(
     [
@@ -105,10 +117,17 @@ class Life(RuleBasedStateMachine):
         self.seen_attempt = self.seen_restarts = 0
         self.ended: dict[str, Any] | None = None
 
-    @initialize(limit=st.integers(0, 2), suspend=st.booleans())
-    def create_job(self, limit: int, suspend: bool) -> None:
+    @initialize(
+        limit=st.integers(0, 2), longest=st.sampled_from([0, 10, 300]), rules=RULES, suspend=st.booleans()
+    )
+    def create_job(self, limit: int, longest: int, rules: list[dict[str, Any]], suspend: bool) -> None:
         self.limit = limit
-        self.raw["spec"]["runPolicy"] = suspended(suspend, backoff_limit=limit)
+        self.raw["spec"]["runPolicy"] = {
+            "suspend": suspend,
+            "backoffLimit": limit,
+            "maxBackoffSeconds": longest,
+            "failurePolicy": {"rules": rules},
+        }
 
     # The operator.
 
@@ -220,10 +239,10 @@ class Life(RuleBasedStateMachine):
     @rule(value=st.booleans())
     def user_suspends_or_resumes(self, value: bool) -> None:
         if self.raw["spec"]["runPolicy"]["suspend"] != value:
-            self.raw["spec"]["runPolicy"] = suspended(value, backoff_limit=self.limit)
+            self.raw["spec"]["runPolicy"] = {**self.raw["spec"]["runPolicy"], "suspend": value}
             self.raw["metadata"]["generation"] += 1
 
-    @rule(seconds=st.integers(0, 20))
+    @rule(seconds=st.one_of(st.integers(0, 20), st.just(600)))
     def time_passes(self, seconds: int) -> None:
         self.seconds += seconds
         self.iteration = min(1000, self.iteration + seconds)
@@ -258,6 +277,19 @@ class Life(RuleBasedStateMachine):
         assert attempt >= self.seen_attempt
         assert self.seen_restarts <= restarts <= self.limit
         self.seen_attempt, self.seen_restarts = attempt, restarts
+
+    @invariant()
+    def every_restart_has_its_reason(self) -> None:
+        status = self.raw.get("status", {})
+        told = sum(item["count"] for item in status.get("restartsByReason", []))
+        assert status.get("restarts", 0) <= told <= status.get("attempt", 0)
+
+    @invariant()
+    def no_pod_starts_before_the_pause_is_over(self) -> None:
+        due = self.raw.get("status", {}).get("nextAttemptTime")
+        if due is not None and self._now() < datetime.fromisoformat(due):
+            attempt = self.raw["status"]["attempt"]
+            assert not any(pod.attempt == attempt for pod in self.pods.values())
 
     @invariant()
     def the_end_is_the_end(self) -> None:
@@ -298,8 +330,8 @@ class Life(RuleBasedStateMachine):
     def teardown(self) -> None:
         """From wherever it is, a job that is let be comes to its end and frees what it holds."""
         self.user_suspends_or_resumes(False)
-        for _ in range(12):
-            self.time_passes(10)
+        for _ in range(30):
+            self.time_passes(100)
             self._execute(self._plan())
             self._finish_deletions()
             self.pods = {

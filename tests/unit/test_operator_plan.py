@@ -417,6 +417,78 @@ class TestFailure:
         life.now = after(10)
         assert children(life.step(pods[1:])) == GANG_1
 
+    def test_restarts_in_a_row_wait_and_the_first_does_not(self) -> None:
+        life = running()
+        life.step([failed(), failed(1)])
+        assert children(life.step([failed(), failed(1)])) == GANG_1
+        life.now = after(20)
+        ended = [failed(attempt=1), failed(1, attempt=1)]
+        life.step(ended)
+        assert (life.status["restarts"], life.status["restartsInARow"]) == (2, 2)
+        waiting = life.step(ended)
+        assert waiting.create == ()
+        assert waiting.requeue_after is not None
+        assert 0 < waiting.requeue_after <= 5
+        due = life.status["nextAttemptTime"]
+        assert life.status["message"] == f"Attempt 2 waits until {due}: restart 2 in a row"
+        assert life.condition("Running")["reason"] == "BackOff"
+        life.now = after(20 + waiting.requeue_after)
+        assert [name for kind, name in children(life.step(ended)) if kind == "Pod"] == [
+            "train-2-0",
+            "train-2-1",
+        ]
+        assert "nextAttemptTime" not in life.status
+
+    def test_deletions_in_a_row_wait_too(self) -> None:
+        life = running()
+        for attempt in range(3):
+            life.step([pod(attempt, 0)])
+            life.step([])
+            life.now = after(1000 * attempt + 100)
+            life.step([])
+            life.step(gang(attempt + 1))
+        assert (life.status["restarts"], life.status["restartsInARow"]) == (0, 3)
+        assert life.status["restartsByReason"] == [{"reason": "PodDeleted", "count": 3}]
+
+    def test_a_gang_that_ran_for_long_begins_the_row_anew(self) -> None:
+        life = running()
+        life.step([failed(), failed(1)])
+        life.step([failed(), failed(1)])
+        life.step(gang(1))
+        life.now = after(600)
+        life.step([failed(attempt=1), failed(1, attempt=1)])
+        assert (life.status["restarts"], life.status["restartsInARow"]) == (2, 1)
+        assert "nextAttemptTime" not in life.status
+
+    def test_suspension_and_the_end_need_not_wait(self) -> None:
+        life = running()
+        for attempt in range(2):
+            life.step([failed(attempt=attempt)])
+            life.step([failed(attempt=attempt)])
+        assert "nextAttemptTime" in life.status
+        life.suspend(True)
+        life.step([failed(attempt=1)])
+        assert life.status["phase"] == "Suspended"
+        assert "nextAttemptTime" not in life.status
+
+    def test_a_rule_of_the_job_goes_before_what_a_verdict_says(self) -> None:
+        rules = [{"action": "Restart", "onReasons": ["OutOfMemory"]}]
+        life = running(runPolicy=suspended(False, backoff_limit=1) | {"failurePolicy": {"rules": rules}})
+        life.step([failed(reason="OutOfMemory", retryable=False), pod(0, 1)])
+        assert (life.status["phase"], life.status["restarts"]) == ("Restarting", 1)
+        # What comes in late is judged alike.
+        life.step(
+            [failed(reason="OutOfMemory", retryable=False), failed(1, reason="OutOfMemory", retryable=False)]
+        )
+        assert life.status["phase"] == "Restarting"
+
+    def test_a_rule_fails_what_would_be_tried_again(self) -> None:
+        rules = [{"action": "Fail", "onReasons": ["PodDeleted"]}]
+        life = running(runPolicy=suspended(False) | {"failurePolicy": {"rules": rules}})
+        life.step([pod(0, 0)])
+        assert life.status["phase"] == "Failed"
+        assert life.status["failure"]["reason"] == "PodDeleted"
+
     def test_a_clock_that_is_behind_pauses_nothing(self) -> None:
         life = Life()
         life.step()

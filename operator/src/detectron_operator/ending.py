@@ -3,29 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from detectron_operator import names, progress, reasons
+from detectron_operator.api.failure_policy import Action, Rule
 from detectron_operator.observed import Pod
 from detectron_operator.progress import Progress, ProgressError, Verdict
 
 _MAX_MESSAGE = 4096
 
+_TELLING: tuple[Action, ...] = ("Fail", "RestartWithoutCounting", "Restart")
+"""What says most about the cause first; a gang whose pod was taken away fails everywhere else too."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Ending:
-    """The cause of an attempt's end; it `counts` against backoffLimit where the job itself failed."""
+    """The cause of an attempt's end, and what follows from it.
+
+    That is a restart which counts against backoffLimit where the job itself failed, and does not where
+    somebody took a pod away.
+    """
 
     reason: str
     message: str
-    retryable: bool
-    counts: bool
+    action: Action
     pod: str
     index: int
     node: str = ""
     rank: int | None = None
     exit_code: int | None = None
+    signal: str | None = None
     iteration: int | None = None
+    conditions: frozenset[str] = frozenset()
+
+    def under(self, rules: Iterable[Rule]) -> Ending:
+        """The same, followed by what the first of the rules that matches says."""
+        for rule in rules:
+            if rule.matches(
+                reason=self.reason, exit_code=self.exit_code, signal=self.signal, conditions=self.conditions
+            ):
+                return replace(self, action=rule.action)
+        return self
 
     def record(self) -> dict[str, object]:
         """As `.status.failure`."""
@@ -36,6 +54,7 @@ class Ending:
             "node": self.node or None,
             "rank": self.rank,
             "exitCode": self.exit_code,
+            "signal": self.signal,
             "iteration": self.iteration,
         }
         return {field: value for field, value in told.items() if value is not None}
@@ -65,7 +84,7 @@ def why_ended(job: str, attempt: int, pods: Iterable[Pod], *, expected: int) -> 
     somebody stated; then the lowest node.
     """
     observed = {pod.index: pod for pod in pods}
-    endings = [_of_pod(pod) for pod in observed.values() if pod.phase == "Failed"]
+    endings = of_pods(observed.values())
     endings += [
         _disrupted(pod, f"deleted while it ran on {pod.node or 'no node'}", reasons.POD_DELETED)
         for pod in observed.values()
@@ -75,14 +94,13 @@ def why_ended(job: str, attempt: int, pods: Iterable[Pod], *, expected: int) -> 
     return min(endings, key=_how_telling, default=None)
 
 
-def final_verdict(pods: Iterable[Pod]) -> Ending | None:
-    """The cause that forbids another attempt, where any of the pods stated one."""
-    endings = [_of_pod(pod) for pod in pods if pod.phase == "Failed"]
-    return min((e for e in endings if not e.retryable), key=_how_telling, default=None)
+def of_pods(pods: Iterable[Pod]) -> list[Ending]:
+    """What each of the pods that failed left behind, the most telling first."""
+    return sorted((_of_pod(pod) for pod in pods if pod.phase == "Failed"), key=_how_telling)
 
 
-def _how_telling(ending: Ending) -> tuple[bool, bool, bool, int]:
-    return ending.retryable, ending.counts, ending.reason == reasons.PROCESS_FAILED, ending.index
+def _how_telling(ending: Ending) -> tuple[int, bool, int]:
+    return _TELLING.index(ending.action), ending.reason == reasons.PROCESS_FAILED, ending.index
 
 
 def _of_pod(pod: Pod) -> Ending:
@@ -100,44 +118,43 @@ def _of_pod(pod: Pod) -> Ending:
             pod, f"{pod.reason}: {pod.message or 'not taken by its node'}", reasons.POD_REJECTED
         )
     stated = pod.reason if pod.reason not in (None, "Error", "Completed") else None
-    return Ending(
-        reason=stated or reasons.PROCESS_FAILED,
-        message=pod.message or f"ended with exit code {pod.exit_code} and left no verdict",
-        retryable=True,
-        counts=True,
-        pod=pod.name,
-        index=pod.index,
-        node=pod.node,
-        exit_code=pod.exit_code,
+    by = f", by {pod.signal}" if pod.signal else ""
+    return _ending(
+        pod,
+        reasons.word(stated or "", otherwise=reasons.PROCESS_FAILED),
+        pod.message or f"ended with exit code {pod.exit_code}{by} and left no verdict",
+        "Restart",
     )
 
 
 def _judged(pod: Pod, verdict: Verdict) -> Ending:
-    taken_away = pod.deleting or pod.disruption is not None or verdict.reason == reasons.PREEMPTED
-    return Ending(
-        reason=verdict.reason,
-        message=verdict.message,
-        retryable=verdict.retryable or verdict.reason == reasons.PREEMPTED,
-        counts=not taken_away,
-        pod=pod.name,
-        index=pod.index,
-        node=pod.node,
-        rank=verdict.rank,
-        exit_code=pod.exit_code,
-        iteration=verdict.iteration,
-    )
+    action: Action
+    if verdict.reason == reasons.PREEMPTED:
+        action = "RestartWithoutCounting"
+    elif not verdict.retryable:
+        action = "Fail"
+    else:
+        taken_away = pod.deleting or pod.disruption is not None
+        action = "RestartWithoutCounting" if taken_away else "Restart"
+    judged = _ending(pod, verdict.reason, verdict.message, action)
+    return replace(judged, rank=verdict.rank, iteration=verdict.iteration)
 
 
 def _disrupted(pod: Pod, message: str, reason: str) -> Ending:
+    return _ending(pod, reason, message, "RestartWithoutCounting")
+
+
+def _ending(pod: Pod, reason: str, message: str, action: Action) -> Ending:
     return Ending(
         reason=reason,
         message=message,
-        retryable=True,
-        counts=False,
+        action=action,
         pod=pod.name,
         index=pod.index,
         node=pod.node,
         exit_code=pod.exit_code,
+        signal=pod.signal,
+        conditions=pod.conditions,
     )
 
 
@@ -145,8 +162,7 @@ def _vanished(job: str, attempt: int, index: int) -> Ending:
     return Ending(
         reason=reasons.POD_DELETED,
         message="deleted, or lost with its node",
-        retryable=True,
-        counts=False,
+        action="RestartWithoutCounting",
         pod=names.pod_name(job, attempt, index),
         index=index,
     )

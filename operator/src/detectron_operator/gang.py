@@ -82,7 +82,10 @@ class Gang:
         if first is None or first.reason is None:
             return Words(reason=reasons.WAITING_FOR_PODS, message=f"Waiting for {self.in_words} to run")
         said = f"{first.reason}: {first.message}" if first.message else first.reason
-        return Words(reason=_word(first.reason), message=f"Waiting for pod {first.name}: {said}")
+        return Words(
+            reason=reasons.word(first.reason, otherwise=reasons.WAITING_FOR_PODS),
+            message=f"Waiting for pod {first.name}: {said}",
+        )
 
 
 def assemble(job: TrainingJob, stored_attempt: int, pods: Iterable[Pod]) -> Gang:
@@ -109,9 +112,3 @@ def latest_progress(gang: Gang, polled: Progress | None) -> Progress | None:
     attempt = source.attempt if source else gang.attempt
     documents = [document for document in (left, polled) if document and document.attempt == attempt]
     return max(documents, key=lambda document: document.last_updated_time, default=None)
-
-
-def _word(reason: str) -> str:
-    """As a condition's reason, which the API server holds to letters and digits."""
-    kept = "".join(letter for letter in reason if letter.isascii() and letter.isalnum())[:64]
-    return kept if kept[:1].isalpha() else reasons.WAITING_FOR_PODS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,6 +14,9 @@ from detectron_operator.shape import ShapeError
 _PATIENCE = frozenset({"ContainerCreating", "PodInitializing"})
 """Waiting reasons of a pod that is merely on its way."""
 
+_SIGNALLED = 128
+_LAST_SIGNAL = 64
+
 _BACK_OFF = re.compile(r'Back-off pulling image "[^"]*": (?:ErrImagePull: )?')
 
 
@@ -22,7 +26,8 @@ class Pod:
 
     `phase` is the pod's own (Pending, Running, Succeeded, Failed, Unknown). `reason` and `message` are the
     scheduler's or kubelet's words where it is stuck or has failed. `disruption` names who took it away
-    (eviction, preemption, taint, node shutdown), which is no failure of the job.
+    (eviction, preemption, taint, node shutdown), which is no failure of the job. `conditions` are the types
+    of those that are true.
     """
 
     namespace: str
@@ -43,6 +48,16 @@ class Pod:
     reason: str | None
     message: str | None
     disruption: str | None
+    conditions: frozenset[str]
+
+    @property
+    def signal(self) -> str | None:
+        """The signal that ended it, by its exit code, as shells count."""
+        number = (self.exit_code or 0) - _SIGNALLED
+        if not 0 < number <= _LAST_SIGNAL:
+            return None
+        named = number in signal.valid_signals() and not signal.SIGRTMIN <= number <= signal.SIGRTMAX
+        return signal.Signals(number).name if named else f"SIG{number}"
 
     @property
     def alive(self) -> bool:
@@ -82,6 +97,7 @@ def observe_pod(raw: Mapping[str, object]) -> Pod | None:
             reason=reason,
             message=message,
             disruption=_disruption(status),
+            conditions=_true_conditions(status),
         )
     except ShapeError:
         # Whoever can label and own a pod like ours can write nonsense into it; it is then no pod of ours.
@@ -122,6 +138,12 @@ def _disruption(status: Mapping[str, object]) -> str | None:
     if condition.get("status") != "True" or status.get("reason") == "Evicted":
         return None
     return _text(condition, "reason") or "DisruptionTarget"
+
+
+def _true_conditions(status: Mapping[str, object]) -> frozenset[str]:
+    return frozenset(
+        str(item.get("type")) for item in _mappings(status, "conditions") if item.get("status") == "True"
+    )
 
 
 def _container_state(status: Mapping[str, object]) -> Mapping[str, object]:

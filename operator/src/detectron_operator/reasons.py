@@ -12,6 +12,8 @@ TERMINAL = frozenset({SUCCEEDED, FAILED})
 
 CREATING = "Creating"
 """An attempt is decided on; its children are not yet known to exist."""
+BACK_OFF = "BackOff"
+"""An attempt is decided on; it is too soon after the last ones to start it."""
 NAME_CONFLICT = "NameConflict"
 """An object of somebody else has the name of a child."""
 CREATE_REFUSED = "CreateRefused"
@@ -49,3 +51,9 @@ DISRUPTIONS = frozenset({POD_DELETED, POD_DISRUPTED, POD_REJECTED, PREEMPTED})
 
 CREATED = "Created"
 """Event: the first attempt's children were created."""
+
+
+def word(said: str, *, otherwise: str) -> str:
+    """What was said as a condition's reason, which the API server holds to 64 letters and digits."""
+    kept = "".join(letter for letter in said if letter.isascii() and letter.isalnum())[:64]
+    return kept if kept[:1].isalpha() else otherwise

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from detectron_operator import numbers, reasons
 from detectron_operator import status as statuses
 from detectron_operator.api import TrainingJob
 from detectron_operator.gang import Gang
+from detectron_operator.history import History
 from detectron_operator.status import Stored, Words
 
 
@@ -23,18 +24,31 @@ class Situation:
     numbers: Mapping[str, object]
     now: datetime
 
+    @property
+    def history(self) -> History:
+        """As it stands: a status may lag behind the pods, and a pause that is over is no longer told."""
+        stored = replace(self.stored.history, attempt=self.gang.attempt)
+        return stored if self.pause > 0 else replace(stored, not_before=None)
+
+    @property
+    def pause(self) -> float:
+        """Seconds until the attempt may start."""
+        return self.stored.history.left(self.now)
+
     def status(
         self,
         phase: str,
         words: Words,
         *,
         cause: Words | None = None,
-        attempt: int | None = None,
-        restarts: int | None = None,
+        history: History | None = None,
         replicas: Mapping[str, int] | None = None,
     ) -> dict[str, object]:
-        """The complete status in a phase; attempt, restarts and pods are as observed by default."""
+        """The complete status in a phase; history and pods are as they stand by default."""
         old = self.job.status
+        told = history or self.history
+        if phase != reasons.RESTARTING:
+            told = replace(told, not_before=None)
         desired: dict[str, object] = {
             "observedGeneration": self.job.generation,
             "phase": phase,
@@ -42,8 +56,7 @@ class Situation:
             "conditions": statuses.conditions(
                 old, phase=phase, words=words, cause=cause, generation=self.job.generation, now=self.now
             ),
-            "attempt": self.gang.attempt if attempt is None else attempt,
-            "restarts": self.stored.restarts if restarts is None else restarts,
+            **told.record(),
             "replicaStatuses": dict(self.gang.replicas() if replicas is None else replicas),
             **self.numbers_in(phase),
         }

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from detectron_operator import reasons, shape
+from detectron_operator.history import History, read_history
 from detectron_operator.numbers import timestamp
 
 _MAX_MESSAGE = 1024
-_MAX_COUNT = 2**31
 
 _TRUE_IN = {
     "Suspended": reasons.SUSPENDED,
@@ -21,7 +21,9 @@ _TRUE_IN = {
 }
 """Each condition is true in one phase."""
 
-_CHILDREN_UNKNOWN = frozenset({"", reasons.CREATING, reasons.NAME_CONFLICT, reasons.CREATE_REFUSED})
+_CHILDREN_UNKNOWN = frozenset(
+    {"", reasons.CREATING, reasons.BACK_OFF, reasons.NAME_CONFLICT, reasons.CREATE_REFUSED}
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +45,7 @@ class Stored:
 
     phase: str
     reason: str
-    attempt: int
-    restarts: int
+    history: History
     started: bool
 
     @property
@@ -69,8 +70,7 @@ def read(status: Mapping[str, object]) -> Stored:
     return Stored(
         phase=shape.text(status.get("phase", ""), "status.phase", at_most=32),
         reason=shape.text(running.get("reason", ""), "status.conditions[Running].reason", at_most=1024),
-        attempt=shape.integer(status.get("attempt", 0), "status.attempt", at_least=0, at_most=_MAX_COUNT),
-        restarts=shape.integer(status.get("restarts", 0), "status.restarts", at_least=0, at_most=_MAX_COUNT),
+        history=read_history(status),
         started="startTime" in status,
     )
 
@@ -140,6 +140,14 @@ def condition_reason(status: Mapping[str, object], kind: str) -> str | None:
     """The reason of a condition that is true, None otherwise."""
     condition = _condition(status, kind)
     return str(condition.get("reason")) if condition.get("status") == "True" else None
+
+
+def true_since(status: Mapping[str, object], kind: str) -> datetime | None:
+    """When a condition that is true became so, None where it is not."""
+    condition = _condition(status, kind)
+    if condition.get("status") != "True":
+        return None
+    return shape.time(condition.get("lastTransitionTime"), f"status.conditions[{kind}].lastTransitionTime")
 
 
 def changed_fields(stored: Mapping[str, object], desired: Mapping[str, object]) -> frozenset[str]:

@@ -44,6 +44,15 @@ def texts(raw: Raw, path: str, key: str) -> tuple[str, ...]:
     return tuple(shape.text(item, f"{path}.{key}[{i}]", at_most=_MAX_TEXT) for i, item in enumerate(items))
 
 
+def integers(raw: Raw, path: str, key: str, *, at_least: int, at_most: int) -> tuple[int, ...]:
+    """A list of whole numbers within bounds; empty where the field is absent."""
+    items = shape.sequence(raw.get(key, ()), f"{path}.{key}", at_most=_MAX_ITEMS)
+    return tuple(
+        shape.integer(item, f"{path}.{key}[{i}]", at_least=at_least, at_most=at_most)
+        for i, item in enumerate(items)
+    )
+
+
 def text_map(raw: Raw, path: str, key: str) -> dict[str, str]:
     """Texts by name; empty where the field is absent."""
     pairs = shape.mapping(raw.get(key, {}), f"{path}.{key}").items()

@@ -6,6 +6,7 @@ from typing import Literal
 
 from detectron_operator import reasons
 from detectron_operator.gang import NO_REPLICAS
+from detectron_operator.history import History
 from detectron_operator.situation import Situation
 from detectron_operator.status import Words
 from detectron_operator.steps import Event, Plan
@@ -13,15 +14,14 @@ from detectron_operator.steps import Event, Plan
 
 def next_attempt(
     s: Situation,
-    attempt: int,
+    history: History,
     *,
     phase: str,
     cause: Words,
     event_type: Literal["Normal", "Warning"],
-    restarts: int | None = None,
 ) -> Plan:
     """Write the attempt down; the next plan, made at once, carries it out."""
     words = Words(reason=reasons.CREATING, message=cause.message)
-    desired = s.status(phase, words, cause=cause, attempt=attempt, restarts=restarts, replicas=NO_REPLICAS)
+    desired = s.status(phase, words, cause=cause, history=history, replicas=NO_REPLICAS)
     word = reasons.RESTARTING if phase == reasons.RESTARTING else cause.reason
     return Plan(status=desired, events=(Event(word, cause.bounded, event_type),), requeue_after=0.0)

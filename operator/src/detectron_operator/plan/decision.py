@@ -37,7 +37,7 @@ def plan(
     if job.deleting:
         return Plan()
     stored = statuses.read(job.status)
-    gang = assemble(job, stored.attempt, pods)
+    gang = assemble(job, stored.history.attempt, pods)
     reported = numbers.merged(job.status, latest_progress(gang, progress))
     situation = Situation(job=job, stored=stored, gang=gang, numbers=reported, now=now)
     if stored.finished:

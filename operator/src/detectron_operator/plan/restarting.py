@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 from detectron_operator import reasons
 from detectron_operator import status as statuses
-from detectron_operator.ending import Ending, final_verdict, why_ended
+from detectron_operator.ending import Ending, of_pods, why_ended
+from detectron_operator.history import STEADY, History, back_off
 from detectron_operator.plan.attempts import next_attempt
 from detectron_operator.plan.finishing import fail
 from detectron_operator.situation import Situation
@@ -18,37 +20,43 @@ REJECTION_PAUSE = timedelta(seconds=10)
 
 
 def ended(s: Situation) -> Ending | None:
-    """Why the attempt ended; a verdict that comes in while the next one is still to start counts too."""
+    """Why the attempt ended, with what follows; a fatal cause that comes in late counts too."""
+    rules = s.job.spec.run_policy.failure_rules
     if not s.gang.current and s.stored.phase == reasons.RESTARTING:
-        return final_verdict(pod for pod in s.gang.older if pod.attempt == s.gang.attempt - 1)
-    ran = s.stored.phase == reasons.RUNNING and s.stored.attempt == s.gang.attempt
+        before = [pod for pod in s.gang.older if pod.attempt == s.gang.attempt - 1]
+        late = (ending.under(rules) for ending in of_pods(before))
+        return next((ending for ending in late if ending.action == "Fail"), None)
+    ran = s.stored.phase == reasons.RUNNING and s.stored.history.attempt == s.gang.attempt
     expected = s.gang.size if ran else 0
-    return why_ended(s.job.name, s.gang.attempt, s.gang.current.values(), expected=expected)
+    ending = why_ended(s.job.name, s.gang.attempt, s.gang.current.values(), expected=expected)
+    return None if ending is None else ending.under(rules)
 
 
 def end_attempt(s: Situation, ending: Ending) -> Plan:
     """Fail, or decide on the next attempt."""
-    if not ending.retryable:
+    if ending.action == "Fail":
         return fail(s, ending, Words(reason=ending.reason, message=ending.message))
     limit = s.job.spec.run_policy.backoff_limit
-    if ending.counts and s.stored.restarts >= limit:
+    counts = ending.action == "Restart"
+    if counts and s.history.restarts >= limit:
         message = f"Failed {limit + 1} times, runPolicy.backoffLimit is {limit}; at last {ending.sentence()}"
         return fail(s, ending, Words(reason=reasons.BACKOFF_LIMIT_EXCEEDED, message=message))
     attempt = s.gang.attempt + 1
     return next_attempt(
         s,
-        attempt,
+        _with_restart(s, ending, attempt),
         phase=reasons.RESTARTING,
         cause=Words(reason=ending.reason, message=f"Restarting as attempt {attempt}: {ending.sentence()}"),
-        event_type="Warning" if ending.counts else "Normal",
-        restarts=s.stored.restarts + ending.counts,
+        event_type="Warning" if counts else "Normal",
     )
 
 
-def left_of_pause(s: Situation) -> float:
-    """Seconds until an attempt may follow one of which a kubelet rejected a pod."""
-    rejected = statuses.condition_reason(s.job.status, "Restarting") == reasons.POD_REJECTED
-    if s.gang.current or not s.gang.older or not rejected:
-        return 0.0
-    passed = s.now - max(pod.created for pod in s.gang.older)
-    return (REJECTION_PAUSE - passed).total_seconds() if timedelta() <= passed < REJECTION_PAUSE else 0.0
+def _with_restart(s: Situation, ending: Ending, attempt: int) -> History:
+    running = statuses.true_since(s.job.status, "Running")
+    steady = running is not None and s.now - running >= STEADY
+    counts = ending.action == "Restart"
+    history = s.history.restarted(ending.reason, attempt=attempt, counts=counts, steady=steady)
+    pause = back_off(history.in_a_row, s.job.spec.run_policy.max_backoff, f"{s.job.uid}-{attempt}")
+    if ending.reason == reasons.POD_REJECTED:
+        pause = max(pause, REJECTION_PAUSE)
+    return replace(history, not_before=s.now + pause) if pause else history

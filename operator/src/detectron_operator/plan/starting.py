@@ -8,7 +8,6 @@ from detectron_operator.manifests.configmap import configmap
 from detectron_operator.manifests.pod import pod
 from detectron_operator.manifests.service import service
 from detectron_operator.plan.deleting import FAILURE_GRACE_SECONDS, deletions
-from detectron_operator.plan.restarting import left_of_pause
 from detectron_operator.situation import Situation
 from detectron_operator.status import Words
 from detectron_operator.steps import CreateChild, Defaults, Event, Plan, Refusal
@@ -18,10 +17,8 @@ def start(s: Situation, defaults: Defaults, refusal: Refusal | None) -> Plan:
     """Bring the attempt one step closer to a gang that runs."""
     if any(pod.alive for pod in s.gang.older):
         return _clear_the_way(s)
-    pause = left_of_pause(s)
-    if pause > 0:
-        words = Words(reason=reasons.CREATING, message="Waiting before the next try: a node rejected a pod")
-        return Plan(status=s.status(_phase_until_running(s), words), requeue_after=pause)
+    if s.pause > 0 and not s.gang.current:
+        return _wait(s)
     return _gather(s, defaults, refusal)
 
 
@@ -36,6 +33,14 @@ def _clear_the_way(s: Situation) -> Plan:
     )
     grace = FAILURE_GRACE_SECONDS if failed else None
     return Plan(status=s.status(_phase_until_running(s), words), delete=deletions(leftover, grace))
+
+
+def _wait(s: Situation) -> Plan:
+    """Let the back-off pass."""
+    row, due = s.history.in_a_row, s.history.record()["nextAttemptTime"]
+    said = f"Attempt {s.gang.attempt} waits until {due}: restart {row} in a row"
+    words = Words(reason=reasons.BACK_OFF, message=said)
+    return Plan(status=s.status(_phase_until_running(s), words), requeue_after=s.pause)
 
 
 def _gather(s: Situation, defaults: Defaults, refusal: Refusal | None) -> Plan:

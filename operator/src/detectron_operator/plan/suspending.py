@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from detectron_operator import reasons
 from detectron_operator.plan.attempts import next_attempt
 from detectron_operator.plan.deleting import deletions
@@ -31,4 +33,6 @@ def resume(s: Situation) -> Plan:
     cause = Words(
         reason=reasons.RESUMED, message=f"Resumed as attempt {attempt}: runPolicy.suspend was unset"
     )
-    return next_attempt(s, attempt, phase=reasons.PENDING, cause=cause, event_type="Normal")
+    return next_attempt(
+        s, replace(s.history, attempt=attempt), phase=reasons.PENDING, cause=cause, event_type="Normal"
+    )
