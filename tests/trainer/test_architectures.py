@@ -23,7 +23,9 @@ from detectron_trainer.gang.world import World, join
 from detectron_trainer.job.manifest import parse_job
 from detectron_trainer.job.pod import Pod
 from detectron_trainer.preflight.inspection import inspect
-from detectron_trainer.progress.document import Phase, Progress, ProgressBoard
+from detectron_trainer.progress.board import ProgressBoard
+from detectron_trainer.progress.document import Progress
+from detectron_trainer.progress.parts import Phase
 from detectron_trainer.training.life import Life
 from detectron_trainer.training.training_run import TrainingRun
 from tests.trainer import tiny

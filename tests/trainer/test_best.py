@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from detectron_trainer.checkpointing.best import BestSoFar
-from detectron_trainer.progress.document import Evaluation
+from detectron_trainer.progress.parts import Evaluation
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

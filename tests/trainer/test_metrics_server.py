@@ -18,7 +18,9 @@ import pytest
 from prometheus_client import CollectorRegistry, Gauge
 
 from detectron_trainer.metrics.server import MetricsServer
-from detectron_trainer.progress.document import Phase, Progress, ProgressBoard
+from detectron_trainer.progress.board import ProgressBoard
+from detectron_trainer.progress.document import Progress
+from detectron_trainer.progress.parts import Phase
 
 NOW = datetime(2026, 10, 7, tzinfo=UTC)
 SCHEMA = json.loads((Path(__file__).parents[2] / "crds/progress.schema.json").read_text())

@@ -22,7 +22,9 @@ from detectron_trainer import PrometheusWriter
 from detectron_trainer.failures import PreemptedError
 from detectron_trainer.metrics.progress_writer import ProgressWriter
 from detectron_trainer.metrics.series_limits import MAX_LOSSES
-from detectron_trainer.progress.document import Phase, Progress, ProgressBoard
+from detectron_trainer.progress.board import ProgressBoard
+from detectron_trainer.progress.document import Progress
+from detectron_trainer.progress.parts import Phase
 
 NOW = datetime(2026, 10, 7, tzinfo=UTC)
 

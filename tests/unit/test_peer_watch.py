@@ -6,7 +6,7 @@ import threading
 from dataclasses import dataclass
 
 from detectron_trainer.gang.peer_watch import PeerWatch
-from detectron_trainer.progress.document import Reason, Verdict
+from detectron_trainer.progress.parts import Reason, Verdict
 from detectron_trainer.verdict import PeerFailedError
 
 OUT_OF_MEMORY = Verdict(reason=Reason.OUT_OF_MEMORY, message="x", retryable=False, rank=1)

@@ -12,17 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detectron_trainer.progress.document import (
-    BYTE_LIMIT,
-    BestCheckpoint,
-    Checkpoint,
-    Evaluation,
-    Phase,
-    Progress,
-    ProgressBoard,
-    Reason,
-    Verdict,
-)
+from detectron_trainer.progress.board import ProgressBoard
+from detectron_trainer.progress.document import BYTE_LIMIT, Progress
+from detectron_trainer.progress.parts import BestCheckpoint, Checkpoint, Evaluation, Phase, Reason, Verdict
 from detectron_trainer.progress.termination_message import write_termination_message
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "crds/progress.schema.json").read_text())

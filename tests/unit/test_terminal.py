@@ -14,7 +14,8 @@ from detectron_trainer.command.terminal import (
     show_result,
     show_stop,
 )
-from detectron_trainer.progress.document import Checkpoint, Evaluation, Phase, Progress, Reason, Verdict
+from detectron_trainer.progress.document import Progress
+from detectron_trainer.progress.parts import Checkpoint, Evaluation, Phase, Reason, Verdict
 
 NOW = datetime(2026, 10, 7, tzinfo=UTC)
 PROGRESS = Progress(

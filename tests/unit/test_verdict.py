@@ -17,7 +17,7 @@ from detectron_trainer.failures import (
     PreemptedError,
     Problem,
 )
-from detectron_trainer.progress.document import Reason, Verdict
+from detectron_trainer.progress.parts import Reason, Verdict
 from detectron_trainer.verdict import PeerFailedError, verdict_of
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from detectron_trainer.progress.document import Reason
+from detectron_trainer.progress.parts import Reason
 
 
 @dataclass(frozen=True, order=True)

@@ -10,7 +10,7 @@ from typing import Self
 import torch
 
 from detectron_trainer.failures import TrainingError
-from detectron_trainer.progress.document import Reason, Verdict
+from detectron_trainer.progress.parts import Reason, Verdict
 
 
 class PeerFailedError(Exception):

@@ -23,13 +23,9 @@ from detectron_trainer.job.manifest import read_job
 from detectron_trainer.job.pod import Pod
 from detectron_trainer.metrics.server import MetricsServer
 from detectron_trainer.preflight.inspection import inspect
-from detectron_trainer.progress.document import (
-    Phase,
-    Progress,
-    ProgressBoard,
-    Reason,
-    Verdict,
-)
+from detectron_trainer.progress.board import ProgressBoard
+from detectron_trainer.progress.document import Progress
+from detectron_trainer.progress.parts import Phase, Reason, Verdict
 from detectron_trainer.progress.termination_message import write_termination_message
 from detectron_trainer.training.life import Life
 from detectron_trainer.training.own_training import OwnTraining

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from detectron_trainer.atomic_file import replaced_atomically
 from detectron_trainer.checkpointing.checkpoint import BEST
-from detectron_trainer.progress.document import BestCheckpoint, Evaluation
+from detectron_trainer.progress.parts import BestCheckpoint, Evaluation
 
 FILE = "best.json"
 """Beside the checkpoints: which evaluation `model_best.pth` belongs to."""

@@ -16,7 +16,8 @@ from rich.table import Table
 from rich.text import Text
 
 from detectron_trainer.metrics.scalars import TOTAL_LOSS, AveragePrecision, is_component_loss
-from detectron_trainer.progress.document import Evaluation, Progress, Reason
+from detectron_trainer.progress.document import Progress
+from detectron_trainer.progress.parts import Evaluation, Reason
 
 _NOTEWORTHY = re.compile(r"\b(WARNING|ERROR|CRITICAL)\b")
 _KINDS = ("AP", "AP50", "AP75", "APs", "APm", "APl")

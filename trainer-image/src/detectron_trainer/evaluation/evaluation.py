@@ -23,7 +23,7 @@ from detectron_trainer.evaluation.evaluators import evaluator_of
 from detectron_trainer.gang.stop import StopRequest
 from detectron_trainer.gang.world import World
 from detectron_trainer.metrics.scalars import AveragePrecision, flatten
-from detectron_trainer.progress.document import Evaluation
+from detectron_trainer.progress.parts import Evaluation
 
 FILE = "evaluation.json"
 TASKS = ("segm", "keypoints", "bbox")

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Protocol, Self
 
-from detectron_trainer.progress.document import Reason, Verdict
+from detectron_trainer.progress.parts import Reason, Verdict
 from detectron_trainer.verdict import PeerFailedError
 
 POLL_SECONDS = 2.0

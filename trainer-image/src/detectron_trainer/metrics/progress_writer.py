@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from detectron2.utils.events import EventWriter, get_event_storage
 
 from detectron_trainer.metrics.scalars import TOTAL_LOSS, is_component_loss
-from detectron_trainer.progress.document import ProgressBoard
+from detectron_trainer.progress.board import ProgressBoard
 from detectron_trainer.progress.remaining_time import RemainingTime
 
 

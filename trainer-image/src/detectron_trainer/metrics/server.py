@@ -18,7 +18,7 @@ from prometheus_client import CollectorRegistry, make_wsgi_app
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-    from detectron_trainer.progress.document import ProgressBoard
+    from detectron_trainer.progress.board import ProgressBoard
 
 MAX_CONNECTIONS = 32
 REQUEST_SECONDS = 5.0

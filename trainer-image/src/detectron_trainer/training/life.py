@@ -20,7 +20,7 @@ from detectron_trainer.checkpointing.attempts import Fence
 from detectron_trainer.gang.world import World
 from detectron_trainer.job.manifest import Job
 from detectron_trainer.job.pod import Pod
-from detectron_trainer.progress.document import ProgressBoard
+from detectron_trainer.progress.board import ProgressBoard
 
 
 @dataclass(frozen=True, kw_only=True)

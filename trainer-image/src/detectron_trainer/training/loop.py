@@ -35,7 +35,7 @@ from detectron_trainer.gang.stop import StopRequest
 from detectron_trainer.gang.world import World
 from detectron_trainer.metrics.json_file import put_recent_values, recent_values
 from detectron_trainer.model.assembly import Training, share_buffers
-from detectron_trainer.progress.document import Phase
+from detectron_trainer.progress.parts import Phase
 from detectron_trainer.training.precise_bn import PreciseBN
 from detectron_trainer.training.reporter import Reporter
 from detectron_trainer.training.step import RankState, Stepper, StepReport, learning_rate

@@ -23,7 +23,7 @@ from detectron_trainer.failures import OutputNotWritableError
 from detectron_trainer.gang.stop import StopRequest
 from detectron_trainer.gang.world import World
 from detectron_trainer.metrics.scalars import AveragePrecision
-from detectron_trainer.progress.document import Phase
+from detectron_trainer.progress.parts import Phase
 from detectron_trainer.training.reporter import Reporter
 
 

@@ -25,7 +25,8 @@ from detectron_trainer.job.manifest import Metrics
 from detectron_trainer.metrics.json_file import drop_rows_from
 from detectron_trainer.metrics.progress_writer import ProgressWriter
 from detectron_trainer.metrics.prometheus_writer import PrometheusWriter
-from detectron_trainer.progress.document import BestCheckpoint, Checkpoint, Phase, ProgressBoard
+from detectron_trainer.progress.board import ProgressBoard
+from detectron_trainer.progress.parts import BestCheckpoint, Checkpoint, Phase
 
 
 class Reporter:

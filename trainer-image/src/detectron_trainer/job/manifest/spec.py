@@ -1,0 +1,90 @@
+"""A whole DetectronTrainingJob: its spec is the sum of the parts beside this module."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+
+from detectron_trainer.job.manifest.config import Config
+from detectron_trainer.job.manifest.datasets import Dataset
+from detectron_trainer.job.manifest.metrics import Metrics
+from detectron_trainer.job.manifest.part import ModuleName, Part, Reference
+from detectron_trainer.job.manifest.storage import CheckpointPolicy, Output, Volume
+from detectron_trainer.job.manifest.training import TrainingOptions
+
+
+class EnvironmentVariable(Part):
+    name: str
+    value: str
+
+
+class Resources(Part):
+    requests: dict[str, int | str] = Field(default_factory=dict)
+    limits: dict[str, int | str] = Field(default_factory=dict)
+
+
+class RunPolicy(Part):
+    suspend: bool = False
+    backoff_limit: Annotated[int, Field(ge=0, le=1000)] = 3
+
+
+class Spec(Part):
+    """What to train and with what. `image` and the placement fields are the cluster's business."""
+
+    config: Config
+    output: Output
+    datasets: Annotated[tuple[Dataset, ...], Field(max_length=32)] = ()
+    weights: Annotated[str, Field(max_length=1024)] | None = None
+    plugins: Annotated[tuple[ModuleName, ...], Field(max_length=32)] = ()
+    trainer: Reference | None = None
+    mapper: Reference | None = None
+    volumes: Annotated[tuple[Volume, ...], Field(max_length=16)] = ()
+    checkpoint: CheckpointPolicy = CheckpointPolicy()
+    metrics: Metrics = Metrics()
+    training: TrainingOptions = TrainingOptions()
+    env: Annotated[tuple[EnvironmentVariable, ...], Field(max_length=64)] = ()
+    num_nodes: Annotated[int, Field(ge=1, le=512)] = 1
+    num_proc_per_node: Annotated[int, Field(ge=1, le=64)] | None = None
+    resources_per_node: Resources = Resources()
+    run_policy: RunPolicy = RunPolicy()
+    image: str | None = None
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
+    image_pull_secrets: tuple[str, ...] = ()
+    node_selector: dict[str, str] = Field(default_factory=dict)
+    tolerations: tuple[dict[str, JsonValue], ...] = ()
+
+    @model_validator(mode="after")
+    def _has_training_data_under_distinct_names(self) -> Self:
+        if self.datasets and all(dataset.split != "train" for dataset in self.datasets):
+            raise ValueError("datasets needs at least one with split train")
+        names = [dataset.name for dataset in self.datasets]
+        if len(set(names)) < len(names):
+            raise ValueError("datasets must have distinct names")
+        return self
+
+    @property
+    def processes_per_node(self) -> int:
+        """As the operator counts: `numProcPerNode`, else one for each GPU of the limits, else one."""
+        if self.num_proc_per_node is not None:
+            return self.num_proc_per_node
+        gpus = sum(
+            int(count) for name, count in self.resources_per_node.limits.items() if name.endswith("/gpu")
+        )
+        return max(1, gpus)
+
+
+class Metadata(BaseModel):
+    """Of the object's metadata only what the trainer names things by; the rest passes."""
+
+    model_config = ConfigDict(frozen=True, strict=True)
+    name: Annotated[str, Field(min_length=1)]
+    namespace: str = "default"
+
+
+class Job(Part):
+    api_version: Literal["detectron.dev/v1alpha1"]
+    kind: Literal["DetectronTrainingJob"]
+    metadata: Metadata
+    spec: Spec
+    status: JsonValue = None
