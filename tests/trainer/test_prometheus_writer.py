@@ -393,13 +393,14 @@ def test_it_stands_alone() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     ).stdout
 
+    wanted = ("prometheus_writer", "scalars", "series_limits", "server", "training_metrics")
     assert output.strip() == str(
         sorted(
-            f"detectron_trainer.{name}"
-            for name in (
-                *("metrics_server", "prometheus_writer", "remaining_time", "scalars", "series_limits"),
-                "training_metrics",
-            )
+            [
+                *("detectron_trainer.metrics", "detectron_trainer.progress"),
+                "detectron_trainer.progress.remaining_time",
+                *(f"detectron_trainer.metrics.{name}" for name in wanted),
+            ]
         )
     )
 
