@@ -103,7 +103,7 @@ def raw_pod(
         ],
     }
     if deleting:
-        metadata["deletionTimestamp"] = "2026-03-01T12:05:00Z"
+        metadata |= {"deletionTimestamp": "2026-03-01T12:05:00Z", "deletionGracePeriodSeconds": 120}
     running = {"podIP": f"10.0.0.{index + 1}"} if phase == "Running" else {}
     ready = [{"type": "Ready", "status": "True" if phase == "Running" else "False"}]
     return {
@@ -119,6 +119,15 @@ def raw_pod(
             **status,
         },
     }
+
+
+def unreachable(since: float) -> list[RawObject]:
+    """The conditions of a pod that ran when the cluster heard its node for the last time."""
+    moment = after(since).isoformat()
+    return [
+        {"type": "Ready", "status": "False", "lastTransitionTime": moment},
+        {"type": "ContainersReady", "status": "True"},
+    ]
 
 
 def pod(attempt: int = 0, index: int = 0, phase: str = "Running", **fields: Any) -> Pod:

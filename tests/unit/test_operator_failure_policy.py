@@ -10,7 +10,7 @@ from detectron_operator.api import SpecError, parse
 from detectron_operator.api.failure_policy import Rule
 from detectron_operator.ending import Ending, why_ended
 from detectron_operator.observed import Pod
-from tests.unit.operator_objects import failed, pod, raw_job, suspended
+from tests.unit.operator_objects import START, failed, pod, raw_job, suspended
 
 
 def rules(*listed: dict[str, Any]) -> tuple[Rule, ...]:
@@ -20,7 +20,7 @@ def rules(*listed: dict[str, Any]) -> tuple[Rule, ...]:
 
 def ended(*pods: Pod) -> Ending:
     """The cause, where one that still runs shows that another is gone."""
-    found = why_ended("train", 0, pods, expected=2 if pods[0].alive else 0)
+    found = why_ended("train", 0, pods, expected=2 if pods[0].alive else 0, now=START)
     assert found is not None
     return found
 

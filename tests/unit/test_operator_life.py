@@ -23,9 +23,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from detectron_operator import progress as progress_document
 from detectron_operator.api import parse
 from detectron_operator.observed import Pod, observe_pod
-from detectron_operator.plan import Plan, plan
+from detectron_operator.plan import DeletePod, Plan, plan
 from detectron_operator.progress import Progress
-from tests.unit.operator_objects import DEFAULTS, after, document, raw_job, raw_pod, verdict
+from tests.unit.operator_objects import DEFAULTS, after, document, raw_job, raw_pod, unreachable, verdict
 
 CRD = yaml.safe_load((Path(__file__).parents[2] / "crds" / "detectrontrainingjobs.yaml").read_text())
 STATUS = jsonschema.Draft202012Validator(
@@ -69,10 +69,16 @@ class Instance:
     index: int
     uid: int
     phase: str = "Pending"
-    deleting: bool = False
+    stop_by: float | None = None
+    grace: int = 0
+    unreachable_since: float | None = None
     words: str | None = None
     disrupted: bool = False
     rejected: bool = False
+
+    @property
+    def deleting(self) -> bool:
+        return self.stop_by is not None
 
     @property
     def alive(self) -> bool:
@@ -89,14 +95,19 @@ class Instance:
             self.attempt,
             self.index,
             self.phase,
-            deleting=self.deleting,
             terminated=None
             if self.alive or self.rejected
             else {k: v for k, v in ended.items() if v is not None},
-            conditions=[target],
+            conditions=[
+                target,
+                *([] if self.unreachable_since is None else unreachable(self.unreachable_since)),
+            ],
             reason="OutOfcpu" if self.rejected else "",
         )
         raw["metadata"]["uid"] = f"pod-{self.uid}"
+        if self.stop_by is not None:
+            raw["metadata"]["deletionTimestamp"] = after(self.stop_by).isoformat()
+            raw["metadata"]["deletionGracePeriodSeconds"] = self.grace
         pod = observe_pod(raw)
         assert pod is not None
         return pod
@@ -153,7 +164,7 @@ class Life(RuleBasedStateMachine):
             if action is step.status:
                 self.raw["status"] = json.loads(json.dumps(action))
             elif action in step.delete:
-                self._delete(action.name, action.uid)
+                self._delete(action)
             elif action.kind == "Pod":
                 self._create(action.manifest)
             else:
@@ -167,10 +178,25 @@ class Life(RuleBasedStateMachine):
             attempt, index = int(tags["detectron.dev/attempt"]), int(tags["detectron.dev/node-index"])
             self.pods[name] = Instance(attempt, index, self.uids)
 
-    def _delete(self, name: str, uid: str) -> None:
-        pod = self.pods.get(name)
-        if pod is not None and f"pod-{pod.uid}" == uid:
-            self.pods[name] = replace(pod, deleting=True)
+    def _delete(self, asked: DeletePod) -> None:
+        pod = self.pods.get(asked.name)
+        if pod is None or f"pod-{pod.uid}" != asked.uid:
+            return
+        if asked.grace_seconds == 0:
+            # By force: whoever still runs there is on their own.
+            assert self._is_lost(pod)
+            del self.pods[asked.name]
+        else:
+            self._stop(asked.name, asked.grace_seconds or 120)
+
+    def _stop(self, name: str, grace: int) -> None:
+        pod = self.pods[name]
+        if not pod.deleting:
+            self.pods[name] = replace(pod, stop_by=self.seconds + grace, grace=grace)
+
+    def _is_lost(self, pod: Instance) -> bool:
+        overdue = pod.stop_by is not None and self.seconds > pod.stop_by
+        return pod.alive and (pod.unreachable_since is not None or overdue)
 
     # The cluster.
 
@@ -201,7 +227,11 @@ class Life(RuleBasedStateMachine):
             self._finish_deletions()
 
     def _finish_deletions(self) -> None:
-        self.pods = {name: pod for name, pod in self.pods.items() if not pod.deleting}
+        self.pods = {
+            name: pod
+            for name, pod in self.pods.items()
+            if not pod.deleting or pod.unreachable_since is not None
+        }
 
     @rule(data=st.data())
     def pod_succeeds(self, data: st.DataObject) -> None:
@@ -223,12 +253,18 @@ class Life(RuleBasedStateMachine):
     @rule(data=st.data())
     def node_is_lost(self, data: st.DataObject) -> None:
         name = self._draw(data, alive=True)
-        self.pods[name] = replace(self.pods[name], phase="Unknown")
+        assume(self.pods[name].phase == "Running")
+        self.pods[name] = replace(self.pods[name], unreachable_since=self.seconds)
+
+    @rule(data=st.data())
+    def node_comes_back(self, data: st.DataObject) -> None:
+        name = self._draw(data, alive=True)
+        self.pods[name] = replace(self.pods[name], unreachable_since=None)
 
     @rule(data=st.data())
     def somebody_deletes(self, data: st.DataObject) -> None:
         name = self._draw(data, alive=False)
-        self.pods[name] = replace(self.pods[name], deleting=True)
+        self._stop(name, 30)
 
     @rule(data=st.data())
     def pod_is_gone(self, data: st.DataObject) -> None:

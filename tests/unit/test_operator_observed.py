@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from detectron_operator.observed import observe_pod
-from tests.unit.operator_objects import pod, raw_pod
+from tests.unit.operator_objects import after, pod, raw_pod
 
 
 def test_a_running_pod() -> None:
@@ -130,3 +130,23 @@ def test_foreign_pods(spoil: Any) -> None:
     raw = raw_pod()
     spoil(raw)
     assert observe_pod(raw) is None
+
+
+@pytest.mark.parametrize(
+    ("ready", "containers", "unreachable"),
+    [
+        pytest.param({"status": "False"}, "True", True, id="made so by the node lifecycle controller"),
+        pytest.param(
+            {"status": "False", "reason": "ContainersNotReady"}, "False", False, id="by the kubelet"
+        ),
+        pytest.param({"status": "False", "reason": "ReadinessGatesNotReady"}, "True", False, id="by a gate"),
+        pytest.param({"status": "True"}, "True", False, id="ready"),
+    ],
+)
+def test_a_pod_whose_node_is_silent(ready: dict[str, str], containers: str, unreachable: bool) -> None:
+    since = "2026-03-01T12:00:07Z"
+    conditions = [
+        {"type": "Ready", "lastTransitionTime": since, **ready},
+        {"type": "ContainersReady", "status": containers},
+    ]
+    assert pod(conditions=conditions).unreachable_since == (after(7) if unreachable else None)

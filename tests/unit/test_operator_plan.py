@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -25,6 +26,7 @@ from tests.unit.operator_objects import (
     raw_job,
     succeeded,
     suspended,
+    unreachable,
     verdict,
 )
 
@@ -217,7 +219,7 @@ class TestEnd:
         assert life.look(pods) == Plan(requeue_after=3.0)
         life.now = after(5)
         assert life.look(pods).delete == (DeletePod("train-0-1", "uid-1-0-1", None),)
-        assert life.look([succeeded(), pod(0, 1, deleting=True)]) == Plan()
+        assert life.look([succeeded(), pod(0, 1, deleting=True)]).delete == ()
 
     def test_a_finished_job_stays_as_it_is(self) -> None:
         life = running()
@@ -544,6 +546,57 @@ class TestFailure:
         step = life.step([pod(0, 1, "Unknown", deleting=True)])
         assert step.create == ()
         assert "train-0-1 on worker-1" in life.status["message"]
+
+
+class TestLostNodes:
+    def test_a_node_may_come_back_before_its_pod_counts_as_lost(self) -> None:
+        life = running()
+        silent = [pod(0, 0), pod(0, 1, conditions=unreachable(since=0))]
+        life.now = after(5)
+        assert life.step(silent).requeue_after == 10
+        assert life.status["phase"] == "Running"
+        assert life.step(gang()).requeue_after is None
+
+    def test_a_lost_pod_restarts_the_gang_uncounted_and_is_let_go_by_force(self) -> None:
+        life = running(runPolicy=suspended(False, backoff_limit=0))
+        silent = [pod(0, 0), pod(0, 1, conditions=unreachable(since=0))]
+        life.now = after(15)
+        decided = life.step(silent)
+        assert life.condition("Restarting")["reason"] == "NodeLost"
+        assert life.condition("Restarting")["message"] == (
+            "Restarting as attempt 1: pod train-0-1: NodeLost: "
+            "the cluster hears nothing of worker-1 since 12:00:00 UTC"
+        )
+        assert (decided.events[0].type, life.status["restarts"]) == ("Normal", 0)
+        assert life.step(silent).delete == (
+            DeletePod("train-0-0", "uid-1-0-0", None),
+            DeletePod("train-0-1", "uid-1-0-1", 0),
+        )
+        assert children(life.step([])) == GANG_1
+
+    def test_a_pod_that_its_kubelet_does_not_stop_is_let_go_by_force_once(self) -> None:
+        life = running()
+        leaving = pod(0, 1, deleting=True)
+        life.step([pod(0, 0), leaving])
+        life.now = after(300)
+        waiting = life.step([leaving])
+        assert (waiting.delete, waiting.requeue_after) == ((), 30)
+        life.now = after(330)
+        assert life.step([leaving]).delete == (DeletePod("train-0-1", "uid-1-0-1", 0),)
+        held = replace(leaving, grace_seconds=0)
+        assert life.step([held]).delete == ()
+
+    @pytest.mark.parametrize("ending", ["suspended", "failed", "succeeded"])
+    def test_whatever_stops_the_gang_does_not_wait_for_a_lost_node(self, ending: str) -> None:
+        life = running()
+        lost = pod(0, 1, conditions=unreachable(since=0))
+        first = {"suspended": pod(0, 0), "succeeded": succeeded()}.get(ending) or failed(
+            reason="InvalidConfig", retryable=False
+        )
+        life.suspend(ending == "suspended")
+        life.step([first, lost])
+        life.now = after(20)
+        assert DeletePod("train-0-1", "uid-1-0-1", 0) in life.step([first, lost]).delete
 
 
 class TestSuspend:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from detectron_operator import names, progress, reasons
 from detectron_operator.api.failure_policy import Action, Rule
+from detectron_operator.loss import is_lost
 from detectron_operator.observed import Pod
 from detectron_operator.progress import Progress, ProgressError, Verdict
 
@@ -75,7 +77,7 @@ def last_words(pod: Pod) -> Progress | None:
     return document if document.attempt == pod.attempt else None
 
 
-def why_ended(job: str, attempt: int, pods: Iterable[Pod], *, expected: int) -> Ending | None:
+def why_ended(job: str, attempt: int, pods: Iterable[Pod], *, expected: int, now: datetime) -> Ending | None:
     """The cause of an attempt's end, None while it goes on.
 
     `expected` is how many pods must be there: all of the gang once it has run, 0 before, when a pod that is
@@ -88,8 +90,9 @@ def why_ended(job: str, attempt: int, pods: Iterable[Pod], *, expected: int) -> 
     endings += [
         _disrupted(pod, f"deleted while it ran on {pod.node or 'no node'}", reasons.POD_DELETED)
         for pod in observed.values()
-        if expected and pod.alive and pod.deleting
+        if expected and pod.alive and pod.deleting and not is_lost(pod, now)
     ]
+    endings += [_out_of_reach(pod) for pod in observed.values() if is_lost(pod, now)]
     endings += [_vanished(job, attempt, index) for index in range(expected) if index not in observed]
     return min(endings, key=_how_telling, default=None)
 
@@ -125,6 +128,14 @@ def _of_pod(pod: Pod) -> Ending:
         pod.message or f"ended with exit code {pod.exit_code}{by} and left no verdict",
         "Restart",
     )
+
+
+def _out_of_reach(pod: Pod) -> Ending:
+    if pod.unreachable_since is None:
+        message = f"deleted, and not stopped by {pod.node or 'no node'} in time"
+        return _disrupted(pod, message, reasons.POD_DELETED)
+    since = f"{pod.unreachable_since:%H:%M:%S} UTC"
+    return _disrupted(pod, f"the cluster hears nothing of {pod.node} since {since}", reasons.NODE_LOST)
 
 
 def _judged(pod: Pod, verdict: Verdict) -> Ending:

@@ -40,7 +40,9 @@ class Pod:
     index: int
     phase: str
     ready: bool
-    deleting: bool
+    stop_by: datetime | None
+    grace_seconds: int | None
+    unreachable_since: datetime | None
     node: str
     ip: str | None
     exit_code: int | None
@@ -49,6 +51,11 @@ class Pod:
     message: str | None
     disruption: str | None
     conditions: frozenset[str]
+
+    @property
+    def deleting(self) -> bool:
+        """Whether somebody has deleted it: it is to be gone by `stop_by`, after `grace_seconds`."""
+        return self.stop_by is not None
 
     @property
     def signal(self) -> str | None:
@@ -89,7 +96,9 @@ def observe_pod(raw: Mapping[str, object]) -> Pod | None:
             index=_label_number(tags, labels.NODE_INDEX),
             phase=_text(status, "phase") or "Pending",
             ready=_condition(status, "Ready").get("status") == "True",
-            deleting=metadata.get("deletionTimestamp") is not None,
+            stop_by=_time(metadata, "deletionTimestamp"),
+            grace_seconds=_number(metadata, "deletionGracePeriodSeconds"),
+            unreachable_since=_unreachable_since(status),
             node=_text(spec, "nodeName") or "",
             ip=_text(status, "podIP"),
             exit_code=_number(terminated, "exitCode"),
@@ -140,6 +149,19 @@ def _disruption(status: Mapping[str, object]) -> str | None:
     return _text(condition, "reason") or "DisruptionTarget"
 
 
+def _unreachable_since(status: Mapping[str, object]) -> datetime | None:
+    """Since when the node lifecycle controller hears nothing of the pod's node, None where it does.
+
+    It then makes the pod not ready and leaves the rest as it was. A kubelet never says so: its pods are ready
+    with their containers, or name a reason.
+    """
+    ready = _condition(status, "Ready")
+    lost = ready.get("status") == "False" and not ready.get("reason")
+    if not lost or _condition(status, "ContainersReady").get("status") != "True":
+        return None
+    return _time(ready, "lastTransitionTime")
+
+
 def _true_conditions(status: Mapping[str, object]) -> frozenset[str]:
     return frozenset(
         str(item.get("type")) for item in _mappings(status, "conditions") if item.get("status") == "True"
@@ -169,6 +191,11 @@ def _mapping(raw: Mapping[str, object], key: str) -> Mapping[str, object]:
 def _text(raw: Mapping[str, object], key: str) -> str | None:
     value = raw.get(key)
     return None if value is None or value == "" else shape.text(value, key, at_most=65536)
+
+
+def _time(raw: Mapping[str, object], key: str) -> datetime | None:
+    value = raw.get(key)
+    return None if value is None else shape.time(value, key)
 
 
 def _number(raw: Mapping[str, object], key: str) -> int | None:

@@ -36,6 +36,8 @@ BACKOFF_LIMIT_EXCEEDED = "BackoffLimitExceeded"
 """It failed once more than runPolicy.backoffLimit allows."""
 POD_DELETED = "PodDeleted"
 """A pod of a running gang was deleted by somebody, or lost with its node."""
+NODE_LOST = "NodeLost"
+"""The cluster hears nothing of a pod's node any more."""
 POD_DISRUPTED = "PodDisrupted"
 """The cluster took a pod away: an eviction, a preemption, a taint, a node's shutdown."""
 POD_REJECTED = "PodRejected"
@@ -46,7 +48,7 @@ COMPLETED = "Completed"
 """The trainer's verdict at the end; a pod that fails after it has only failed to leave."""
 PREEMPTED = "Preempted"
 """The trainer's verdict where it was asked to stop and saved a checkpoint."""
-DISRUPTIONS = frozenset({POD_DELETED, POD_DISRUPTED, POD_REJECTED, PREEMPTED})
+DISRUPTIONS = frozenset({POD_DELETED, POD_DISRUPTED, NODE_LOST, POD_REJECTED, PREEMPTED})
 """Causes of a restart that leave the gang able to save a checkpoint."""
 
 CREATED = "Created"

@@ -10,6 +10,7 @@ from detectron_operator import numbers, reasons
 from detectron_operator import status as statuses
 from detectron_operator.api import SpecError, TrainingJob
 from detectron_operator.gang import assemble, latest_progress
+from detectron_operator.loss import next_loss
 from detectron_operator.observed import Pod
 from detectron_operator.plan.finishing import clean_up, succeed
 from detectron_operator.plan.restarting import end_attempt, ended
@@ -41,9 +42,9 @@ def plan(
     reported = numbers.merged(job.status, latest_progress(gang, progress))
     situation = Situation(job=job, stored=stored, gang=gang, numbers=reported, now=now)
     if stored.finished:
-        return clean_up(situation)
-    step = _decide(situation, defaults, refusal)
-    return replace(_held_back(step, situation, defaults.progress_period), poll=gang.poll)
+        return _in_time_for_losses(clean_up(situation), situation)
+    step = _held_back(_decide(situation, defaults, refusal), situation, defaults.progress_period)
+    return replace(_in_time_for_losses(step, situation), poll=gang.poll)
 
 
 def plan_invalid(raw: Mapping[str, object], error: SpecError, now: datetime) -> Plan:
@@ -74,6 +75,12 @@ def _decide(s: Situation, defaults: Defaults, refusal: Refusal | None) -> Plan:
         return start(s, defaults, refusal)
     words = Words(reason=reasons.GANG_RUNNING, message=f"Training on {s.gang.in_words}")
     return Plan(status=s.status(reasons.RUNNING, words))
+
+
+def _in_time_for_losses(step: Plan, s: Situation) -> Plan:
+    """The step with another look no later than when a pod's silence comes to mean that it is lost."""
+    looks = [look for look in (step.requeue_after, next_loss(s.gang.alive, s.now)) if look is not None]
+    return replace(step, requeue_after=min(looks, default=None))
 
 
 def _held_back(step: Plan, s: Situation, period: float) -> Plan:

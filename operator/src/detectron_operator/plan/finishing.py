@@ -41,9 +41,9 @@ def clean_up(s: Situation) -> Plan:
     if not s.gang.alive:
         return kept
     if s.stored.phase == reasons.FAILED:
-        return replace(kept, delete=deletions(s.gang.alive, FAILURE_GRACE_SECONDS))
+        return replace(kept, delete=deletions(s.gang.alive, FAILURE_GRACE_SECONDS, s.now))
     completed = shape.time(s.job.status.get("completionTime"), "status.completionTime")
     left = (completed + LINGER - s.now).total_seconds()
     if 0 < left <= LINGER.total_seconds():
         return replace(kept, requeue_after=left)
-    return replace(kept, delete=deletions(s.gang.alive, None))
+    return replace(kept, delete=deletions(s.gang.alive, None, s.now))

@@ -28,7 +28,7 @@ def ended(s: Situation) -> Ending | None:
         return next((ending for ending in late if ending.action == "Fail"), None)
     ran = s.stored.phase == reasons.RUNNING and s.stored.history.attempt == s.gang.attempt
     expected = s.gang.size if ran else 0
-    ending = why_ended(s.job.name, s.gang.attempt, s.gang.current.values(), expected=expected)
+    ending = why_ended(s.job.name, s.gang.attempt, s.gang.current.values(), expected=expected, now=s.now)
     return None if ending is None else ending.under(rules)
 
 

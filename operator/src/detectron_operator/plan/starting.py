@@ -32,7 +32,7 @@ def _clear_the_way(s: Situation) -> Plan:
         message=f"Waiting for pod {first.name} on {first.node or 'no node'} to stop, of an earlier attempt",
     )
     grace = FAILURE_GRACE_SECONDS if failed else None
-    return Plan(status=s.status(_phase_until_running(s), words), delete=deletions(leftover, grace))
+    return Plan(status=s.status(_phase_until_running(s), words), delete=deletions(leftover, grace, s.now))
 
 
 def _wait(s: Situation) -> Plan:

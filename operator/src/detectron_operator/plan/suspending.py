@@ -20,7 +20,8 @@ def suspend(s: Situation) -> Plan:
             reason=reasons.SUSPENDING,
             message=f"{len(alive)} pods save a checkpoint and stop, as runPolicy.suspend asks",
         )
-        return Plan(status=s.status(s.stored.phase or reasons.PENDING, words), delete=deletions(alive, None))
+        desired = s.status(s.stored.phase or reasons.PENDING, words)
+        return Plan(status=desired, delete=deletions(alive, None, s.now))
     words = Words(reason=reasons.SUSPEND_REQUESTED, message="Suspended: runPolicy.suspend is set")
     desired = s.status(reasons.SUSPENDED, words)
     entered = s.stored.phase != reasons.SUSPENDED
