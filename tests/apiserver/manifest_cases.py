@@ -108,8 +108,24 @@ VARIANTS = [
                     ]
                 },
             },
+            "spec/nodeAffinity": {
+                "required": [{"key": "gpu.vendor/memory", "operator": "Gt", "values": ["39000"]}],
+                "preferred": [{"key": "pool", "operator": "NotIn", "values": ["spot"], "weight": 7}],
+            },
+            "spec/topologySpread": [
+                {"topologyKey": "rack", "maxSkew": 2, "whenUnsatisfiable": "DoNotSchedule"}
+            ],
+            "spec/colocation": {"topologyKey": "topology.kubernetes.io/zone", "required": False},
+            "spec/priorityClassName": "research",
+            "spec/runtimeClassName": "nvidia",
+            "spec/runPolicy/schedulingPolicy": {
+                "kueue": {"queue": "vision", "workloadPriorityClass": "urgent"}
+            },
         },
     ),
+    Case("volcano", {"spec/runPolicy": {"schedulingPolicy": {"volcano": {}}}}),
+    Case("coscheduling", {"spec/runPolicy": {"schedulingPolicy": {"coscheduling": {}}}}),
+    Case("spread as the scheduler likes", {"spec/topologySpread": []}),
     Case("datasets of a plugin", {"spec/datasets": REMOVED}),
     Case("own trainer", {"spec/trainer": "my_pkg.loops:main"}),
     Case("ephemeral output", {"spec/output": {"ephemeral": True}}),
@@ -280,6 +296,40 @@ BAD = [
         ("spec.env[0].name", "reserved for the rendezvous"),
     ),
     Case("environment as number", {"spec/env": [{"name": "A", "value": 1}]}, ("spec.env[0].value", "string")),
+    Case(
+        "two schedulers",
+        {"spec/runPolicy": {"schedulingPolicy": {"kueue": {"queue": "a"}, "volcano": {}}}},
+        ("spec.runPolicy.schedulingPolicy", "exactly one of kueue, volcano and coscheduling"),
+    ),
+    Case(
+        "no queue",
+        {"spec/runPolicy": {"schedulingPolicy": {"kueue": {}}}},
+        ("spec.runPolicy.schedulingPolicy.kueue.queue", "Required value"),
+    ),
+    Case(
+        "node rule without values",
+        {"spec/nodeAffinity": {"required": [{"key": "pool", "operator": "In"}]}},
+        ("spec.nodeAffinity.required[0]", "values go with operator In and NotIn"),
+    ),
+    Case(
+        "node rule with idle values",
+        {"spec/nodeAffinity": {"preferred": [{"key": "pool", "operator": "Exists", "values": ["a"]}]}},
+        ("spec.nodeAffinity.preferred[0]", "Exists and DoesNotExist none"),
+    ),
+    Case(
+        "more than a word",
+        {"spec/nodeAffinity": {"required": [{"key": "memory", "operator": "Gt", "values": ["big"]}]}},
+        ("spec.nodeAffinity.required[0]", "Gt and Lt take one, a whole number"),
+    ),
+    Case("affinity to nothing", {"spec/nodeAffinity": {}}, ("spec.nodeAffinity",)),
+    Case(
+        "spread over a sentence",
+        {"spec/topologySpread": [{"topologyKey": "a b"}]},
+        ("spec.topologySpread[0].topologyKey",),
+    ),
+    Case("skewed by nothing", {"spec/topologySpread": [{"topologyKey": "rack", "maxSkew": 0}]}, ("maxSkew",)),
+    Case("together nowhere", {"spec/colocation": {}}, ("spec.colocation.topologyKey", "Required value")),
+    Case("class with a slash", {"spec/priorityClassName": "a/b"}, ("spec.priorityClassName",)),
     Case("name too long", {"metadata/name": "a" * 51}, ("metadata.name", "at most 50")),
     Case("name with a dot", {"metadata/name": "a.b"}, ("metadata.name", "at most 50")),
     Case("name starts with a digit", {"metadata/name": "1a"}, ("metadata.name", "at most 50")),

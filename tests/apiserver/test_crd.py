@@ -65,6 +65,27 @@ def test_defaults(kubectl: Kubectl) -> None:
     assert spec["runPolicy"] == {"suspend": False, "backoffLimit": 3, "maxBackoffSeconds": 300}
 
 
+def test_defaults_of_placement_and_scheduling(kubectl: Kubectl) -> None:
+    case = Case(
+        "placed",
+        {
+            "spec/topologySpread": [{"topologyKey": "rack"}],
+            "spec/colocation": {"topologyKey": "zone"},
+            "spec/nodeAffinity": {"preferred": [{"key": "fast", "operator": "Exists"}]},
+            "spec/runPolicy": {"schedulingPolicy": {"coscheduling": {}}},
+        },
+    )
+    spec = dry_run(kubectl, case.document())["spec"]
+    assert spec["topologySpread"][0]["maxSkew"] == 1
+    assert spec["topologySpread"][0]["whenUnsatisfiable"] == "DoNotSchedule"
+    assert spec["colocation"]["required"] is True
+    assert spec["nodeAffinity"]["preferred"][0]["weight"] == 1
+    assert spec["runPolicy"]["schedulingPolicy"]["coscheduling"] == {
+        "schedulerName": "scheduler-plugins-scheduler",
+        "scheduleTimeoutSeconds": 60,
+    }
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -78,6 +99,9 @@ def test_defaults(kubectl: Kubectl) -> None:
         {"spec/runPolicy": {"backoffLimit": 9}},
         {"spec/runPolicy": {"maxBackoffSeconds": 9}},
         {"spec/runPolicy/failurePolicy": {"rules": [{"action": "Fail", "onExitCodes": [1]}]}},
+        {"spec/runPolicy": {"schedulingPolicy": {"volcano": {}}}},
+        {"spec/priorityClassName": "research"},
+        {"spec/colocation": {"topologyKey": "rack"}},
         {"spec/checkpoint": {"keep": 9}},
         {"spec/training": {"maxUnreadableImages": 9}},
         {"spec/volumes": [{"name": "v", "claimName": "v", "mountPath": "/v"}]},

@@ -67,6 +67,11 @@ def suspended(value: bool, *, backoff_limit: int = 3) -> RawObject:
     return {"suspend": value, "backoffLimit": backoff_limit, "maxBackoffSeconds": 300}
 
 
+def scheduled(policy: object) -> RawObject:
+    """A runPolicy whose gang some scheduler takes as a whole, or none."""
+    return suspended(False) | ({} if policy is None else {"schedulingPolicy": policy})
+
+
 def raw_pod(
     attempt: int = 0,
     index: int = 0,

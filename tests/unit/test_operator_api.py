@@ -124,6 +124,27 @@ GPUS = {"limits": {"nvidia.com/gpu": "4"}}
         ),
         ({"runPolicy": "none"}, "spec.runPolicy", "must be an object, not str"),
         ({"runPolicy": {"backoffLimit": 1}}, "spec.runPolicy.suspend", "is missing"),
+        (
+            {"runPolicy": {"suspend": False, "backoffLimit": 1, "schedulingPolicy": {}}},
+            "spec.runPolicy.schedulingPolicy",
+            "exactly one of kueue, volcano, coscheduling",
+        ),
+        (
+            {"runPolicy": {"suspend": False, "backoffLimit": 1, "schedulingPolicy": {"kueue": {}}}},
+            "spec.runPolicy.schedulingPolicy.kueue.queue",
+            "is missing",
+        ),
+        (
+            {"topologySpread": [{"topologyKey": "rack", "maxSkew": 0}]},
+            "spec.topologySpread[0].maxSkew",
+            "must lie in 1..512",
+        ),
+        (
+            {"nodeAffinity": {"preferred": [{"key": "a", "operator": "Exists"}]}},
+            "spec.nodeAffinity.preferred[0].weight",
+            "is missing",
+        ),
+        ({"colocation": {"topologyKey": "rack"}}, "spec.colocation.required", "is missing"),
         ({"volumes": [{"name": "v"}]}, "spec.volumes[0].claimName", "is missing"),
         ({"env": [{"name": "A", "value": 1}]}, "spec.env[0].value", "must be text, not int"),
         ({"config": {"base": "b", "inline": "ü" * 600_000}}, "spec", "larger than 1000000 bytes"),

@@ -12,13 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detectron_operator import names
+from detectron_operator import labels, names
 from detectron_operator.api import MAX_NODES, TrainingJob
 from detectron_operator.manifests.configmap import configmap
+from detectron_operator.manifests.gang import pod_group
 from detectron_operator.manifests.pod import pod
 from detectron_operator.manifests.service import service
 from detectron_operator.manifests.torchrun import environment
-from tests.unit.operator_objects import job, suspended
+from tests.unit.operator_objects import job, scheduled, suspended
 from tests.unit.pod_security import violations
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -75,6 +76,11 @@ def test_the_manifest_in_the_pod_is_the_same_in_every_attempt() -> None:
     assert configmap(job(runPolicy=suspended(True))) == configmap(job())
 
 
+SCHEDULERS = [
+    {"kueue": {"queue": "vision"}},
+    {"volcano": {"schedulerName": "volcano"}},
+    {"coscheduling": {"schedulerName": "gang", "scheduleTimeoutSeconds": 60}},
+]
 DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 LABEL = st.from_regex(r"[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?", fullmatch=True)
 QUANTITY = st.sampled_from(["1", "500m", "2.5", "16Gi", "1e3", "100M"])
@@ -87,6 +93,20 @@ VOLUMES = st.lists(
     max_size=4,
     unique_by=lambda volume: volume["name"],
 ).map(lambda volumes: [v | {"mountPath": f"/mnt/{i}"} for i, v in enumerate(volumes)])
+NODE_RULES = st.lists(
+    st.builds(
+        lambda key, values: {"key": key, "operator": "In", "values": values}, LABEL, st.just(["a", "b"])
+    )
+    | st.builds(lambda key: {"key": key, "operator": "Exists"}, LABEL),
+    min_size=1,
+    max_size=3,
+)
+
+
+def _weighed(rules: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [rule | {"weight": 1 + index} for index, rule in enumerate(rules)]
+
+
 JOBS = st.builds(
     job,
     name=st.from_regex(r"[a-z]([-a-z0-9]{0,48}[a-z0-9])?", fullmatch=True),
@@ -106,6 +126,26 @@ JOBS = st.builds(
         unique_by=lambda item: item["name"],
     ),
     nodeSelector=st.none() | st.dictionaries(LABEL, LABEL, max_size=2),
+    nodeAffinity=st.none()
+    | st.fixed_dictionaries(
+        {}, optional={"required": NODE_RULES, "preferred": NODE_RULES.map(lambda rules: _weighed(rules))}
+    ),
+    topologySpread=st.none()
+    | st.lists(
+        st.fixed_dictionaries(
+            {
+                "topologyKey": LABEL,
+                "maxSkew": st.integers(1, 512),
+                "whenUnsatisfiable": st.sampled_from(["DoNotSchedule", "ScheduleAnyway"]),
+            }
+        ),
+        max_size=4,
+        unique_by=lambda spread: spread["topologyKey"],
+    ),
+    colocation=st.none() | st.fixed_dictionaries({"topologyKey": LABEL, "required": st.booleans()}),
+    priorityClassName=st.none() | LABEL,
+    runtimeClassName=st.none() | LABEL,
+    runPolicy=st.sampled_from([None, *SCHEDULERS]).map(scheduled),
     tolerations=st.none()
     | st.lists(st.fixed_dictionaries({"key": LABEL, "operator": st.just("Exists")}), max_size=2),
     checkpoint=st.fixed_dictionaries({"gracePeriodSeconds": st.integers(10, 3600)}),
@@ -141,6 +181,115 @@ def test_every_pod_is_valid_and_restricted(any_job: TrainingJob, attempt: int, d
     assert len(variables) == len(container["env"])
     assert environment(any_job, attempt, index).items() <= variables.items()
     assert pod(any_job, attempt, index, IMAGE) == manifest
+
+
+PLACED = {
+    "nodeAffinity": {
+        "required": [{"key": "gpu.vendor/memory", "operator": "Gt", "values": ["39000"]}],
+        "preferred": [{"key": "pool", "operator": "NotIn", "values": ["spot"], "weight": 7}],
+    },
+    "topologySpread": [{"topologyKey": "rack", "maxSkew": 2, "whenUnsatisfiable": "DoNotSchedule"}],
+    "colocation": {"topologyKey": "topology.kubernetes.io/zone", "required": True},
+    "priorityClassName": "research",
+    "runtimeClassName": "nvidia",
+}
+
+
+def test_the_scheduler_is_told_what_the_job_says() -> None:
+    spec = _spec(pod(job(**PLACED), 3, 0, IMAGE))
+    gang = {"matchLabels": labels.of_attempt("train", 3)}
+    assert (spec["priorityClassName"], spec["runtimeClassName"]) == ("research", "nvidia")
+    assert spec["topologySpreadConstraints"] == [
+        {"topologyKey": "rack", "maxSkew": 2, "whenUnsatisfiable": "DoNotSchedule", "labelSelector": gang}
+    ]
+    assert spec["affinity"] == {
+        "nodeAffinity": {
+            "requiredDuringSchedulingIgnoredDuringExecution": {
+                "nodeSelectorTerms": [
+                    {
+                        "matchExpressions": [
+                            {"key": "gpu.vendor/memory", "operator": "Gt", "values": ["39000"]}
+                        ]
+                    }
+                ]
+            },
+            "preferredDuringSchedulingIgnoredDuringExecution": [
+                {
+                    "weight": 7,
+                    "preference": {
+                        "matchExpressions": [{"key": "pool", "operator": "NotIn", "values": ["spot"]}]
+                    },
+                }
+            ],
+        },
+        "podAffinity": {
+            "requiredDuringSchedulingIgnoredDuringExecution": [
+                {"topologyKey": "topology.kubernetes.io/zone", "labelSelector": gang}
+            ]
+        },
+    }
+
+
+def test_a_spread_can_be_left_to_the_scheduler_and_being_together_only_preferred() -> None:
+    given = job(topologySpread=[], colocation={"topologyKey": "rack", "required": False})
+    spec = _spec(pod(given, 0, 0, IMAGE))
+    assert "topologySpreadConstraints" not in spec
+    (preference,) = spec["affinity"]["podAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
+    assert preference["weight"] == 100
+    assert preference["podAffinityTerm"]["topologyKey"] == "rack"
+
+
+def test_kueue_knows_a_gang_by_its_pods() -> None:
+    given = job(runPolicy=scheduled({"kueue": {"queue": "vision", "workloadPriorityClass": "urgent"}}))
+    manifests: list[dict[str, Any]] = [pod(given, 4, index, IMAGE) for index in (0, 1)]
+    for manifest in manifests:
+        tags = manifest["metadata"]["labels"]
+        assert {name: tags[name] for name in tags if name.startswith("kueue")} == {
+            "kueue.x-k8s.io/queue-name": "vision",
+            "kueue.x-k8s.io/pod-group-name": "train-4",
+            "kueue.x-k8s.io/priority-class": "urgent",
+        }
+        assert manifest["metadata"]["annotations"] == {
+            "kueue.x-k8s.io/pod-group-total-count": "2",
+            "kueue.x-k8s.io/retriable-in-group": "false",
+        }
+        assert "schedulerName" not in _spec(manifest)
+    assert pod_group(given) is None
+
+
+EIGHT = {"requests": {"cpu": "500m"}, "limits": {"cpu": "4", "memory": "1.5Gi", "nvidia.com/gpu": 8}}
+TOTAL = {"cpu": "1", "memory": "3221225472", "nvidia.com/gpu": "16"}
+
+
+def test_volcano_is_told_how_many_pods_belong_together() -> None:
+    given = job(
+        resourcesPerNode=EIGHT,
+        priorityClassName="research",
+        runPolicy=scheduled({"volcano": {"schedulerName": "volcano", "queue": "vision"}}),
+    )
+    group: Any = pod_group(given)
+    assert (group["apiVersion"], group["kind"]) == ("scheduling.volcano.sh/v1beta1", "PodGroup")
+    assert group["metadata"]["name"] == "train"
+    assert group["spec"] == {
+        "minMember": 2,
+        "minResources": TOTAL,
+        "queue": "vision",
+        "priorityClassName": "research",
+    }
+    manifest: Any = pod(given, 0, 1, IMAGE)
+    assert manifest["metadata"]["annotations"] == {"scheduling.k8s.io/group-name": "train"}
+    assert _spec(manifest)["schedulerName"] == "volcano"
+
+
+def test_coscheduling_is_told_how_many_pods_belong_together() -> None:
+    policy = {"coscheduling": {"schedulerName": "gang", "scheduleTimeoutSeconds": 30}}
+    given = job(resourcesPerNode=EIGHT, runPolicy=scheduled(policy))
+    group: Any = pod_group(given)
+    assert (group["apiVersion"], group["kind"]) == ("scheduling.x-k8s.io/v1alpha1", "PodGroup")
+    assert group["spec"] == {"minMember": 2, "minResources": TOTAL, "scheduleTimeoutSeconds": 30}
+    manifest: Any = pod(given, 0, 1, IMAGE)
+    assert manifest["metadata"]["labels"]["scheduling.x-k8s.io/pod-group"] == "train"
+    assert _spec(manifest)["schedulerName"] == "gang"
 
 
 @settings(max_examples=30, deadline=None)

@@ -65,6 +65,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 - apiGroups: [""]
   resources: [services, configmaps]
   verbs: [get, create]
+# PodGroups of jobs that ask for Volcano or Coscheduling.
+- apiGroups: [scheduling.volcano.sh, scheduling.x-k8s.io]
+  resources: [podgroups]
+  verbs: [get, create]
 - apiGroups: [""]
   resources: [events]
   verbs: [create]

@@ -30,6 +30,11 @@ def pod_name(job: str, attempt: int, index: int) -> str:
     return f"{job}-{attempt}-{index}"
 
 
+def pod_group(job: str, attempt: int) -> str:
+    """`<job>-<attempt>`: what Kueue knows the pods of one attempt by."""
+    return f"{job}-{attempt}"
+
+
 def hostname(index: int) -> str:
     """`node-NNN`, zero-padded: c10d sorts by address, so the text order must be the numeric order."""
     return f"node-{index:03d}"

@@ -11,7 +11,7 @@ from typing import Literal
 class CreateChild:
     """A child to create; an answer of 409 is fine where the job's uid controls what is there."""
 
-    kind: Literal["Pod", "Service", "ConfigMap"]
+    kind: Literal["Pod", "Service", "ConfigMap", "PodGroup"]
     name: str
     manifest: Mapping[str, object]
 

@@ -11,6 +11,7 @@ from detectron_operator.api.fields import Raw
 from detectron_operator.api.placement import Placement, placement
 from detectron_operator.api.resources import Resources, processes, resources
 from detectron_operator.api.run_policy import RunPolicy, run_policy
+from detectron_operator.api.scheduling import GangScheduling, gang_scheduling
 from detectron_operator.api.storage import Output, Volume, output, volumes
 from detectron_operator.shape import ShapeError
 
@@ -30,6 +31,7 @@ class Spec:
     num_proc_per_node: int
     resources: Resources
     placement: Placement
+    gang_scheduling: GangScheduling | None
     output: Output
     volumes: tuple[Volume, ...]
     env: Mapping[str, str]
@@ -54,6 +56,7 @@ def spec(raw: Raw) -> Spec:
         num_proc_per_node=processes(raw, asked.limits),
         resources=asked,
         placement=placement(raw),
+        gang_scheduling=gang_scheduling(raw),
         output=output(raw),
         volumes=volumes(raw),
         env={

@@ -18,19 +18,17 @@ from detectron_operator.engine.reports import Reports
 from detectron_operator.kube.client import Client
 from detectron_operator.kube.errors import ConflictError, KubeError, NotFoundError, RefusedError
 from detectron_operator.kube.objects import (
-    CONFIGMAPS,
     EVENTS,
     JOBS,
     PODS,
-    SERVICES,
     Key,
     Object,
     metadata,
+    resource_of,
 )
 from detectron_operator.metrics import Metrics
 from detectron_operator.plan import CreateChild, Defaults, DeletePod, Event, Plan, Refusal, plan, plan_invalid
 
-_RESOURCES = {"Pod": PODS, "Service": SERVICES, "ConfigMap": CONFIGMAPS}
 _TERMINAL = ("Succeeded", "Failed")
 
 logger = logging.getLogger(__name__)
@@ -122,7 +120,7 @@ class Controller:
             await self._post(entry, event)
 
     async def _create(self, entry: Entry[Object], child: CreateChild) -> None:
-        resource = _RESOURCES[child.kind]
+        resource = resource_of(child.manifest)
         try:
             raw = await self._client.create(resource, entry.job.namespace, child.manifest)
         except ConflictError:
@@ -130,7 +128,8 @@ class Controller:
             if metadata(raw).controller != entry.meta.uid:
                 message = f"{child.kind} {child.name} exists already and belongs to something else"
                 raise ChildRefusedError(Refusal("NameConflict", message)) from None
-        except RefusedError as error:
+        except (RefusedError, NotFoundError) as error:
+            # Not found is the kind itself, such as a PodGroup where no gang scheduler is installed.
             message = f"{child.kind} {child.name}: {error.message}"
             raise ChildRefusedError(Refusal("CreateRefused", message)) from error
         if child.kind == "Pod":

@@ -37,10 +37,14 @@ class Resource:
         return f"{root}/{self.version}{within}/{self.plural}{rest}"
 
 
+def resource_of(manifest: Object) -> Resource:
+    """The kind of a manifest; the plurals of all that we create are regular."""
+    group, _, version = str(manifest["apiVersion"]).rpartition("/")
+    return Resource(group=group, version=version, plural=f"{str(manifest['kind']).lower()}s")
+
+
 JOBS = Resource(group=names.GROUP, version=names.VERSION, plural=names.PLURAL)
 PODS = Resource(group="", version="v1", plural="pods")
-SERVICES = Resource(group="", version="v1", plural="services")
-CONFIGMAPS = Resource(group="", version="v1", plural="configmaps")
 EVENTS = Resource(group="", version="v1", plural="events")
 
 

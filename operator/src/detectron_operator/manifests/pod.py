@@ -13,6 +13,8 @@ from detectron_operator.api import TrainingJob
 from detectron_operator.api.storage import Volume
 from detectron_operator.manifests import metadata
 from detectron_operator.manifests.configmap import MANIFEST_KEY
+from detectron_operator.manifests.gang import pod_annotations, pod_labels
+from detectron_operator.manifests.placement import placement
 from detectron_operator.manifests.torchrun import (
     COMMAND,
     MANIFEST_PATH,
@@ -37,7 +39,10 @@ def pod(job: TrainingJob, attempt: int, index: int, trainer_image: str) -> dict[
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": metadata(
-            job, names.pod_name(job.name, attempt, index), labels.of_pod(job.name, attempt, index)
+            job,
+            names.pod_name(job.name, attempt, index),
+            labels.of_pod(job.name, attempt, index) | pod_labels(job, attempt),
+            pod_annotations(job),
         ),
         "spec": {
             "restartPolicy": "Never",
@@ -54,32 +59,17 @@ def pod(job: TrainingJob, attempt: int, index: int, trainer_image: str) -> dict[
                 "fsGroupChangePolicy": "OnRootMismatch",
                 "seccompProfile": {"type": "RuntimeDefault"},
             },
-            "topologySpreadConstraints": [_spread(job, attempt)],
             "containers": [_container(job, attempt, index, trainer_image)],
             "volumes": _volumes(job, index),
-            **_scheduling(job),
+            **_pull_secrets(job),
+            **placement(job, attempt),
         },
     }
 
 
-def _scheduling(job: TrainingJob) -> dict[str, object]:
-    """Parts of the pod spec that stand only where the job asks for them."""
-    asked = {
-        "imagePullSecrets": [{"name": name} for name in job.spec.image_pull_secrets],
-        "nodeSelector": dict(job.spec.placement.node_selector),
-        "tolerations": [dict(toleration) for toleration in job.spec.placement.tolerations],
-    }
-    return {field: value for field, value in asked.items() if value}
-
-
-def _spread(job: TrainingJob, attempt: int) -> dict[str, object]:
-    """One pod a node where there is room; a gang that fits only on fewer nodes still trains."""
-    return {
-        "maxSkew": 1,
-        "topologyKey": "kubernetes.io/hostname",
-        "whenUnsatisfiable": "ScheduleAnyway",
-        "labelSelector": {"matchLabels": labels.of_attempt(job.name, attempt)},
-    }
+def _pull_secrets(job: TrainingJob) -> dict[str, object]:
+    secrets = [{"name": name} for name in job.spec.image_pull_secrets]
+    return {"imagePullSecrets": secrets} if secrets else {}
 
 
 def _container(job: TrainingJob, attempt: int, index: int, trainer_image: str) -> dict[str, object]:

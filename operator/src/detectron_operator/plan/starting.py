@@ -5,6 +5,7 @@ from __future__ import annotations
 from detectron_operator import names, reasons
 from detectron_operator import status as statuses
 from detectron_operator.manifests.configmap import configmap
+from detectron_operator.manifests.gang import pod_group
 from detectron_operator.manifests.pod import pod
 from detectron_operator.manifests.service import service
 from detectron_operator.plan.deleting import FAILURE_GRACE_SECONDS, deletions
@@ -57,9 +58,11 @@ def _gather(s: Situation, defaults: Defaults, refusal: Refusal | None) -> Plan:
 def _children(s: Situation, trainer_image: str) -> tuple[CreateChild, ...]:
     """The missing pods with all that they need: a Service that somebody deleted comes back with them."""
     job, attempt = s.job, s.gang.attempt
+    group = pod_group(job)
     return (
         CreateChild("Service", job.name, service(job)),
         CreateChild("ConfigMap", job.name, configmap(job)),
+        *([CreateChild("PodGroup", job.name, group)] if group else []),
         *(
             CreateChild("Pod", names.pod_name(job.name, attempt, i), pod(job, attempt, i, trainer_image))
             for i in s.gang.missing

@@ -19,6 +19,11 @@ Reference = Annotated[
 ]
 """A function or class of the user's as ``module:name``."""
 
+ClusterName = Annotated[
+    str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", min_length=1, max_length=63)
+]
+"""The name of an object of the cluster."""
+
 
 class Part(BaseModel):
     """A part of the manifest: immutable, without unknown fields, camelCase in the file."""

@@ -9,7 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 from detectron_trainer.job.manifest.config import Config
 from detectron_trainer.job.manifest.datasets import Dataset
 from detectron_trainer.job.manifest.metrics import Metrics
-from detectron_trainer.job.manifest.part import ModuleName, Part, Reference
+from detectron_trainer.job.manifest.part import ClusterName, ModuleName, Part, Reference
+from detectron_trainer.job.manifest.placement import Colocation, NodeAffinity, Spread
+from detectron_trainer.job.manifest.run_policy import RunPolicy
 from detectron_trainer.job.manifest.storage import CheckpointPolicy, Output, Volume
 from detectron_trainer.job.manifest.training import TrainingOptions
 
@@ -22,11 +24,6 @@ class EnvironmentVariable(Part):
 class Resources(Part):
     requests: dict[str, int | str] = Field(default_factory=dict)
     limits: dict[str, int | str] = Field(default_factory=dict)
-
-
-class RunPolicy(Part):
-    suspend: bool = False
-    backoff_limit: Annotated[int, Field(ge=0, le=1000)] = 3
 
 
 class Spec(Part):
@@ -53,6 +50,11 @@ class Spec(Part):
     image_pull_secrets: tuple[str, ...] = ()
     node_selector: dict[str, str] = Field(default_factory=dict)
     tolerations: tuple[dict[str, JsonValue], ...] = ()
+    node_affinity: NodeAffinity | None = None
+    topology_spread: Annotated[tuple[Spread, ...], Field(max_length=4)] | None = None
+    colocation: Colocation | None = None
+    priority_class_name: ClusterName | None = None
+    runtime_class_name: ClusterName | None = None
 
     @model_validator(mode="after")
     def _has_training_data_under_distinct_names(self) -> Self:
