@@ -49,7 +49,7 @@ class OperatorProcess:
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(self._command, env=self._env, stdout=log, stderr=log)
         try:
-            self._wait_healthy()
+            self._wait_ready()
         except BaseException:
             self._process.kill()
             raise
@@ -82,11 +82,11 @@ class OperatorProcess:
             found[f"{label['verb']} {label['resource']}"] += int(float(count))
         return found
 
-    def _wait_healthy(self) -> None:
+    def _wait_ready(self) -> None:
         deadline = time.monotonic() + 30
         while True:
             try:
-                urllib.request.urlopen(f"http://127.0.0.1:{self.health}/healthz", timeout=5).close()
+                urllib.request.urlopen(f"http://127.0.0.1:{self.health}/readyz", timeout=5).close()
                 return
             except OSError:
                 if self._process.poll() is not None or time.monotonic() > deadline:

@@ -14,7 +14,7 @@ from tests.apiserver.fake_kubelet import FakeKubelet
 from tests.apiserver.faulty_proxy import USER, FaultyProxy
 from tests.apiserver.operator_process import Operator
 from tests.apiserver.space import Space
-from tests.chart.helm import only, template
+from tests.chart.helm import Manifest, only, template
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.kubectl import Kubectl
 from tests.cluster.waiting import wait_until
@@ -59,15 +59,29 @@ def install_crd(plane: ControlPlane) -> None:
 def grant_rights(plane: ControlPlane) -> None:
     """Give the operator's user the rights that the chart gives to the operator, and no others."""
     role = only(template({"userRoles": {"create": False}}), "ClusterRole")
+    plane.kubectl.apply(role, _binding(role))
+
+
+def grant_lease(plane: ControlPlane, lease: str) -> None:
+    """Give the operator's user the chart's right to one Lease, `namespace/name`."""
+    namespace, _, name = lease.partition("/")
+    role = only(template({"fullnameOverride": name}), "Role")
+    role["metadata"]["namespace"] = namespace
+    plane.kubectl.apply(role, _binding(role))
+
+
+def _binding(role: Manifest) -> Manifest:
+    """What binds a role to the operator's user."""
     group = "rbac.authorization.k8s.io"
-    binding = {
+    return {
         "apiVersion": f"{group}/v1",
-        "kind": "ClusterRoleBinding",
-        "metadata": {"name": role["metadata"]["name"]},
-        "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": role["metadata"]["name"]},
+        "kind": f"{role['kind']}Binding",
+        "metadata": {
+            field: role["metadata"][field] for field in ("name", "namespace") if field in role["metadata"]
+        },
+        "roleRef": {"apiGroup": group, "kind": role["kind"], "name": role["metadata"]["name"]},
         "subjects": [{"apiGroup": group, "kind": "User", "name": USER}],
     }
-    plane.kubectl.apply(role, binding)
 
 
 @pytest.fixture(scope="session")
@@ -107,7 +121,9 @@ def start_operator(space: Space, operator_kubeconfig: Path, tmp_path: Path) -> I
 
         def start(kubeconfig: Path | None = None, **settings: object) -> Operator:
             chosen = {"namespaces": space.api.namespace} | settings
-            process = Operator(tmp_path, kubeconfig or operator_kubeconfig, **chosen)
+            directory = tmp_path / f"operator-{next(_numbers)}"
+            directory.mkdir()
+            process = Operator(directory, kubeconfig or operator_kubeconfig, **chosen)
             return running.enter_context(process)
 
         yield start

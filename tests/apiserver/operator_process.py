@@ -80,7 +80,7 @@ class Operator:
             )
 
     def start(self) -> None:
-        """Start it and wait until it says that it is well."""
+        """Start it and wait until it works, or stands by."""
         self.launch()
         wait_until(self._is_up, 30, "the operator to be up")
 
@@ -129,7 +129,7 @@ class Operator:
     def _is_up(self) -> bool:
         if self.process.poll() is not None:
             raise RuntimeError(f"the operator ended with {self.process.returncode}:\n{self.log[-4000:]}")
-        return self.health()[0] == 200
+        return _get(self.health_port, "/readyz")[0] == 200
 
 
 def _get(port: int, path: str) -> tuple[int, str]:

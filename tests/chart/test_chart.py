@@ -34,9 +34,10 @@ RULES = [
     (["detectron.dev"], ["detectrontrainingjobs/status"], ["patch"]),
     ([""], ["pods"], ["get", "list", "watch", "create", "delete"]),
     ([""], ["services", "configmaps"], ["get", "create"]),
+    (["scheduling.volcano.sh", "scheduling.x-k8s.io"], ["podgroups"], ["get", "create"]),
     ([""], ["events"], ["create"]),
 ]
-"""All that the operator may do."""
+"""All that the operator may do, but for its own Lease."""
 
 VARIANTS: dict[str, Values] = {
     "defaults": {},
@@ -49,6 +50,8 @@ VARIANTS: dict[str, Values] = {
     },
     "foreign account": {"serviceAccount": {"create": False, "name": "robot"}},
     "named": {"fullnameOverride": "dto", "nameOverride": "short"},
+    "alone": {"replicas": 1, "leaderElection": {"enabled": False}},
+    "three": {"replicas": 3, "podDisruptionBudget": {"enabled": False}},
     "no crd": {"crds": {"enabled": False}},
     "limits": {
         "admission": {"limits": {"maxNodes": 4, "maxGPUs": 32, "imagePrefixes": ["registry.example/"]}}
@@ -97,10 +100,48 @@ def test_lint() -> None:
     assert "0 chart(s) failed" in helm("lint", "--strict", CHART)
 
 
-def test_there_is_one_operator_at_a_time() -> None:
-    spec = only(template(), "Deployment")["spec"]
+def test_two_operators_of_which_one_works() -> None:
+    manifests = template()
+    spec = only(manifests, "Deployment")["spec"]
+    assert spec["replicas"] == 2
+    assert spec["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
+    labels = spec["selector"]["matchLabels"]
+    assert labels.items() <= spec["template"]["metadata"]["labels"].items()
+    (spread,) = spec["template"]["spec"]["topologySpreadConstraints"]
+    assert (spread["labelSelector"]["matchLabels"], spread["whenUnsatisfiable"]) == (labels, "ScheduleAnyway")
+    budget = only(manifests, "PodDisruptionBudget")["spec"]
+    assert budget == {"maxUnavailable": 1, "selector": {"matchLabels": labels}}
+
+
+def test_without_a_lease_there_is_one_operator_at_a_time() -> None:
+    manifests = template(VARIANTS["alone"])
+    spec = only(manifests, "Deployment")["spec"]
     assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
-    assert spec["selector"]["matchLabels"].items() <= spec["template"]["metadata"]["labels"].items()
+    assert of_kind(manifests, "PodDisruptionBudget") == of_kind(manifests, "Role") == []
+    assert _settings(VARIANTS["alone"]).lease == ""
+
+
+def test_three_operators_without_a_budget() -> None:
+    manifests = template(VARIANTS["three"])
+    assert only(manifests, "Deployment")["spec"]["replicas"] == 3
+    assert of_kind(manifests, "PodDisruptionBudget") == []
+
+
+def test_the_lease_is_the_only_one_that_can_be_written() -> None:
+    manifests = template()
+    role, binding = only(manifests, "Role"), only(manifests, "RoleBinding")
+    namespace, _, name = _settings({}).lease.partition("/")
+    assert role["metadata"]["namespace"] == binding["metadata"]["namespace"] == namespace == NAMESPACE
+    existing, new = role["rules"]
+    assert (existing["resourceNames"], existing["verbs"], new["verbs"]) == (
+        [name],
+        ["get", "patch"],
+        ["create"],
+    )
+    assert existing["resources"] == new["resources"] == ["leases"]
+    assert binding["roleRef"]["name"] == role["metadata"]["name"]
+    account = only(manifests, "ServiceAccount")["metadata"]["name"]
+    assert binding["subjects"] == [{"kind": "ServiceAccount", "name": account, "namespace": NAMESPACE}]
 
 
 def _settings(values: Values) -> Settings:
@@ -111,7 +152,8 @@ def _settings(values: Values) -> Settings:
 
 def test_the_default_settings_are_the_operator_s_own() -> None:
     version = yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"]
-    assert _settings({}) == Settings(trainer_image=f"detectron-trainer:{version}")
+    lease = f"{NAMESPACE}/{only(template(), 'Deployment')['metadata']['name']}"
+    assert _settings({}) == Settings(trainer_image=f"detectron-trainer:{version}", lease=lease)
 
 
 def test_every_setting_reaches_the_operator() -> None:
@@ -124,11 +166,19 @@ def test_every_setting_reaches_the_operator() -> None:
         "pollPeriodSeconds": 0.5,
         "progressPeriodSeconds": 1.5,
     }
-    values = {"settings": chosen, "scope": "Namespaced", "watchNamespaces": ["vision", "robots"]}
+    values: Values = {
+        "settings": chosen,
+        "scope": "Namespaced",
+        "watchNamespaces": ["vision", "robots"],
+        "fullnameOverride": "dto",
+        "leaderElection": {"leaseDurationSeconds": 30},
+    }
     assert chosen.keys() == yaml.safe_load((CHART / "values.yaml").read_text())["settings"].keys()
     assert _settings(values | VARIANTS["digests"]) == Settings(
         trainer_image=f"registry.example/trainer@{DIGEST}",
         namespaces=("vision", "robots"),
+        lease=f"{NAMESPACE}/dto",
+        lease_duration=30.0,
         workers=1000000,
         resync_period=60.0,
         poll_period=0.5,
@@ -144,8 +194,9 @@ def test_ports_and_probes_are_the_operator_s() -> None:
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
     settings = _settings({})
     assert ports == {"health": settings.health_port, "metrics": settings.metrics_port}
-    for probe in ("startupProbe", "livenessProbe"):
-        assert container[probe]["httpGet"] == {"path": "/healthz", "port": "health"}
+    paths = {"startupProbe": "/healthz", "livenessProbe": "/healthz", "readinessProbe": "/readyz"}
+    for probe, path in paths.items():
+        assert container[probe]["httpGet"] == {"path": path, "port": "health"}
 
 
 def test_images() -> None:
@@ -164,7 +215,6 @@ NO_USER_ROLES: Values = {"userRoles": {"create": False}}
 def test_rights_in_the_whole_cluster() -> None:
     manifests = template(NO_USER_ROLES)
     assert _rules(only(manifests, "ClusterRole")) == RULES
-    assert of_kind(manifests, "Role") == []
     binding = only(manifests, "ClusterRoleBinding")
     account = only(manifests, "ServiceAccount")["metadata"]
     assert binding["roleRef"]["name"] == only(manifests, "ClusterRole")["metadata"]["name"]
@@ -175,7 +225,8 @@ def test_rights_in_the_whole_cluster() -> None:
 
 @pytest.mark.parametrize(("watched", "namespaces"), [([], [NAMESPACE]), (["a", "b"], ["a", "b"])])
 def test_rights_in_some_namespaces(watched: list[str], namespaces: list[str]) -> None:
-    manifests = template(NO_USER_ROLES | {"scope": "Namespaced", "watchNamespaces": watched})
+    values: Values = {"scope": "Namespaced", "watchNamespaces": watched}
+    manifests = template(VARIANTS["alone"] | NO_USER_ROLES | values)
     assert of_kind(manifests, "ClusterRole") == []
     assert of_kind(manifests, "ClusterRoleBinding") == []
     roles, bindings = of_kind(manifests, "Role"), of_kind(manifests, "RoleBinding")
@@ -238,7 +289,9 @@ def test_without_the_crd() -> None:
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"replicas": 2}, "replicas"),
+        ({"replicas": 0}, "replicas"),
+        ({"replicas": 2, "leaderElection": {"enabled": False}}, "replicas"),
+        ({"leaderElection": {"leaseDurationSeconds": 1}}, "leaseDurationSeconds"),
         ({"image": {"tagg": "1"}}, "tagg"),
         ({"image": {"digest": "sha256:12"}}, "digest"),
         ({"image": {"pullPolicy": "Sometimes"}}, "pullPolicy"),

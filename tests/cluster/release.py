@@ -52,32 +52,31 @@ class Release:
         self.kubectl("delete", "namespace", NAMESPACE)
 
     def pod(self) -> Any:
-        """The operator's pod as the API server shows it."""
-        (pod,) = self.kubectl.get("pods", "--selector", SELECTOR)["items"]
-        return pod
+        """The pod of the operator that leads, as the API server shows it."""
+        return self.kubectl.get("pod", self.holder().partition("_")[0])
 
-    def container(self) -> str | None:
-        """The id of the operator's container, None unless one is ready."""
-        pods = self.kubectl.get("pods", "--selector", SELECTOR)["items"]
-        ready = (c for pod in pods for c in pod["status"].get("containerStatuses", ()) if c["ready"])
-        return next((str(container["containerID"]) for container in ready), None)
+    def holder(self) -> str:
+        """Who holds the Lease: pod name and process; waits until somebody does."""
+        held = ("get", "lease", NAME, "--ignore-not-found", "-o", "jsonpath={.spec.holderIdentity}")
+        return wait_until(lambda: self.kubectl(*held).strip(), 60, "an operator to lead")
 
-    def kill(self) -> str | None:
-        """SIGKILL the operator; where the nodes are not ours, force its pod's deletion.
+    def kill(self) -> str:
+        """SIGKILL the operator that leads; where the nodes are not ours, force its pod's deletion.
 
-        Returns the killed container's id.
+        Returns what `holder` said of it.
         """
-        pod, container = self.pod(), self.container()
+        holder, pod = self.holder(), self.pod()
         if not self.cluster.ours:
             self.kubectl("delete", "pod", pod["metadata"]["name"], "--grace-period=0", "--force")
-        elif container is not None:
-            node = next(node for node in self.cluster.nodes if node.name == pod["spec"]["nodeName"])
-            node.kill_container(container.removeprefix("containerd://"))
-        return container
+            return holder
+        container = str(pod["status"]["containerStatuses"][0].get("containerID", ""))
+        node = next(node for node in self.cluster.nodes if node.name == pod["spec"]["nodeName"])
+        node.kill_container(container.removeprefix("containerd://"))
+        return holder
 
-    def wait_restarted(self, killed: str | None) -> None:
-        """Wait until another container than the killed one is ready."""
-        wait_until(lambda: self.container() not in (None, killed), 120, "the operator to be back", 0.3)
+    def wait_replaced(self, killed: str) -> None:
+        """Wait until another operator than the killed one leads."""
+        wait_until(lambda: self.holder() != killed, 120, "another operator to lead", 0.3)
 
     def _images(self) -> tuple[str, str]:
         if self.cluster.ours:

@@ -178,7 +178,7 @@ def test_suspend_and_resume(
     job.apply()
     killed = release.kill()
     job.wait_iteration(10, 3 * MINUTES)
-    release.wait_restarted(killed)
+    release.wait_replaced(killed)
     job.suspend(True)
     stopped = job.wait_phase("Suspended", 2 * MINUTES)
     assert [pod for pod in job.pods() if pod["status"]["phase"] in ("Pending", "Running")] == []
@@ -190,7 +190,7 @@ def test_suspend_and_resume(
     resumed = job.wait_iteration(saved + 10, 3 * MINUTES)
     assert resumed["attempt"] == 1
     assert started_at(prometheus, "paused-1-0") == saved
-    release.wait_restarted(killed)
+    release.wait_replaced(killed)
     job.suspend(True)
     release.kill()
     job.wait_phase("Suspended", 2 * MINUTES)

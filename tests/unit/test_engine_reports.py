@@ -1,4 +1,4 @@
-"""Progress reports: the newest counts, at most once in a period, and nonsense changes nothing."""
+"""Progress reports: the newest counts, news is told once a period, and nonsense changes nothing."""
 
 import json
 
@@ -45,13 +45,24 @@ def iteration(reports: Reports) -> int | None:
     return None if progress is None else progress.iteration
 
 
-def test_the_first_report_counts_at_once_and_later_ones_once_a_period() -> None:
+def test_the_first_report_is_news_at_once_and_later_ones_once_a_period() -> None:
     setting = Setting()
     for second in range(12):
         setting.now = second
         setting.reports.take(JOB, document(second))
     assert len(setting.news) == 3
-    assert iteration(setting.reports) == 10
+    assert iteration(setting.reports) == 11
+
+
+def test_what_was_said_last_is_news_in_the_end() -> None:
+    setting = Setting()
+    for second, number in ((0, 1), (1, 2), (4, 2)):
+        setting.now = second
+        setting.reports.take(JOB, document(number))
+    assert setting.news == [JOB]
+    setting.now = 5
+    setting.reports.take(JOB, document(2))
+    assert setting.news == [JOB, JOB]
 
 
 def test_an_unchanged_report_is_no_news() -> None:

@@ -31,6 +31,8 @@ def test_namespaces_are_a_list() -> None:
         (["--trainer-image=t", "--client-qps=inf"], "--client-qps"),
         (["--trainer-image=t", "--log-format=xml"], "--log-format must be json or plain, not 'xml'"),
         (["--trainer-image=t", "--worker=2"], "--worker"),
+        (["--trainer-image=t", "--lease=name"], "--lease must be namespace/name, not 'name'"),
+        (["--trainer-image=t", "--lease=a/b/c"], "--lease must be namespace/name"),
     ],
 )
 def test_what_is_wrong_is_refused(

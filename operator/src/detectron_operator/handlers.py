@@ -14,10 +14,10 @@ from typing import Any, cast
 import kopf
 
 from detectron_operator import labels, names
+from detectron_operator.endpoints import Endpoints
 from detectron_operator.engine.engine import Engine
 from detectron_operator.kube.client import Client
 from detectron_operator.kube.objects import Object
-from detectron_operator.metrics import Exposition
 
 
 class NoDiffBase(kopf.DiffBaseStorage):
@@ -55,26 +55,26 @@ def settings() -> kopf.OperatorSettings:
 
 
 def registry(
-    client: Client, engine: Engine, exposition: Exposition, stop_flag: asyncio.Event
+    client: Client, engine: Engine, endpoints: Endpoints, stop_flag: asyncio.Event
 ) -> kopf.OperatorRegistry:
     """The handlers that connect kopf with the engine.
 
     Args:
         client: whose credentials kopf uses too.
+        endpoints: stopped with the engine.
         stop_flag: the one that kopf itself waits for.
     """
     found = kopf.OperatorRegistry()
 
     @kopf.on.startup(registry=found, errors=kopf.ErrorsMode.PERMANENT)
     async def start(**_: Any) -> None:
-        await exposition.start()
         await engine.start()
 
     @kopf.on.cleanup(registry=found, errors=kopf.ErrorsMode.PERMANENT)
     async def stop(**_: Any) -> None:
         await engine.stop()
-        await exposition.stop()
-        # After a signal kopf would wait five seconds for its own task that waits for the flag.
+        # kopf would wait five seconds for the tasks of open connections and for its own at the flag.
+        await endpoints.stop()
         stop_flag.set()
 
     @kopf.on.login(registry=found)
@@ -82,14 +82,6 @@ def registry(
         return kopf.AiohttpSession(
             server=client.server, aiohttp_session=await client.watching_session(engine.watch_relisted)
         )
-
-    @kopf.on.probe(registry=found, id="ailments")
-    async def probe(**_: Any) -> list[str]:
-        ailments = engine.ailments()
-        if ailments:
-            # Any other exception would be retried in a minute, with the kubelet waiting for the answer.
-            raise kopf.PermanentError("; ".join(ailments))
-        return ailments
 
     _feed(engine, found)
     return found

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Mapping
 
-from aiohttp import web
-from prometheus_client import CollectorRegistry, Counter, Histogram, Info, disable_created_metrics
-from prometheus_client.aiohttp import make_aiohttp_handler
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, disable_created_metrics
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -50,6 +48,11 @@ class Metrics:
         self.events_lost = Counter(
             "detectron_operator_events_lost",
             "Kubernetes events that the API server did not take; they are not sent again.",
+            registry=self.registry,
+        )
+        self.leader = Gauge(
+            "detectron_operator_leader",
+            "1 if this operator works, 0 if it stands by.",
             registry=self.registry,
         )
         Info("detectron_operator_build", "The running version.", registry=self.registry).info(
@@ -111,26 +114,3 @@ class StateCollector(Collector):
         for phase, count in sorted(Tally(self._phases()).items()):
             jobs.add_metric([phase], count)
         yield jobs
-
-
-class Exposition:
-    """Serves a registry as /metrics, on every interface of this machine."""
-
-    def __init__(self, registry: CollectorRegistry, port: int) -> None:
-        app = web.Application()
-        app.router.add_get("/metrics", make_aiohttp_handler(registry))
-        self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
-        self._port = port
-
-    async def start(self) -> None:
-        """Listen.
-
-        Raises:
-            OSError: the port is taken.
-        """
-        await self._runner.setup()
-        await web.TCPSite(self._runner, None, self._port).start()
-
-    async def stop(self) -> None:
-        """Close the port and every connection."""
-        await self._runner.cleanup()

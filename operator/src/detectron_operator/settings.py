@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +22,9 @@ class Settings:
 
     trainer_image: str = _setting("image of the pods of jobs that name none")
     namespaces: tuple[str, ...] = _setting("namespaces to serve, comma-separated; empty: all", ())
-    health_port: int = _setting("port of /healthz", 8080)
+    lease: str = _setting("namespace/name of the Lease without which it only stands by; empty: none", "")
+    lease_duration: float = _setting("after which the Lease of an operator that died is free", 10.0)
+    health_port: int = _setting("port of /healthz and /readyz", 8080)
     metrics_port: int = _setting("port of /metrics", 8081)
     workers: int = _setting("jobs worked on at once", 16)
     resync_period: float = _setting("between two complete comparisons with the API server", 300.0)
@@ -61,6 +64,8 @@ def parse(arguments: Sequence[str], environ: Mapping[str, str]) -> Settings:
     chosen = parser.parse_args(arguments)
     if chosen.log_format not in ("json", "plain"):
         parser.error(f"--log-format must be json or plain, not {chosen.log_format!r}")
+    if chosen.lease and not re.fullmatch("[^/]+/[^/]+", chosen.lease):
+        parser.error(f"--lease must be namespace/name, not {chosen.lease!r}")
     return Settings(**vars(chosen))
 
 

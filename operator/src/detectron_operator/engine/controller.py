@@ -148,7 +148,7 @@ class Controller:
         if not patch:
             return
         try:
-            raw = await self._client.patch_status(JOBS, entry.job, entry.meta.version, patch)
+            raw = await self._client.patch(JOBS, entry.job, entry.meta.version, {"status": patch}, "status")
         except NotFoundError:
             return
         except ConflictError:

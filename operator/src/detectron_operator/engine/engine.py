@@ -127,8 +127,15 @@ class Engine:
         """Take in that a watch has begun anew: what was deleted before must be found."""
         self._resync.ask()
 
+    @property
+    def started(self) -> bool:
+        """Whether it has learned what there is and works."""
+        return bool(self._tasks)
+
     def ailments(self) -> list[str]:
-        """What shows that no work is being done; empty while all is well."""
+        """What shows that no work is being done; empty while all is well, and before the start."""
+        if not self.started:
+            return []
         found = []
         silence = time.time() - self._resync.last
         if silence > MISSED_RESYNCS * self._settings.resync_period:

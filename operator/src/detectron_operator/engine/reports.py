@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from detectron_operator.kube.objects import Key
 from detectron_operator.metrics import Metrics
@@ -15,14 +15,15 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A progress document and when it was taken."""
+    """A job's newest document, and the one that was last told as news, with the time of that."""
 
-    progress: Progress
-    taken: float
+    newest: Progress
+    told: Progress
+    at: float
 
 
 class Reports:
-    """The newest document of each job, renewed at most once in a period whatever the trainers' clocks say.
+    """The newest document of each job; news at most once in a period whatever the trainers' clocks say.
 
     Args:
         period: seconds.
@@ -42,7 +43,7 @@ class Reports:
     def get(self, job: Key) -> Progress | None:
         """What the job said last; None if nothing."""
         report = self._newest.get(job)
-        return None if report is None else report.progress
+        return None if report is None else report.newest
 
     def forget(self, job: Key) -> None:
         """Drop what the job said."""
@@ -61,6 +62,8 @@ class Reports:
             return
         self._metrics.polls.labels("read").inc()
         known, now = self._newest.get(job), self._clock()
-        if known is None or (progress != known.progress and now >= known.taken + self._period):
-            self._newest[job] = Report(progress, now)
+        if known is None or (progress != known.told and now >= known.at + self._period):
+            self._newest[job] = Report(progress, progress, now)
             self._news(job)
+        else:
+            self._newest[job] = replace(known, newest=progress)

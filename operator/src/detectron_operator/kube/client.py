@@ -33,6 +33,7 @@ itself closes it after 90."""
 
 Observe = Callable[[str, str, str], None]
 """Told verb, resource and status code (or `error`) of every request."""
+_READS = frozenset({"get", "list"})
 
 
 @dataclass(frozen=True)
@@ -47,13 +48,24 @@ class Client:
     """A connection to one API server. Use it as an async context manager.
 
     Every method raises `errors.KubeError`.
+
+    Args:
+        observe: told of every request.
+        may_write: asked right before each write; one that is forbidden is not sent.
     """
 
-    def __init__(self, configuration: Configuration, limit: RateLimit, observe: Observe) -> None:
+    def __init__(
+        self,
+        configuration: Configuration,
+        limit: RateLimit,
+        observe: Observe,
+        may_write: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._api = ApiClient(configuration)
         self._api.user_agent = "detectron-operator"
         self._limit = limit
         self._observe = observe
+        self._may_write = may_write
 
     async def __aenter__(self) -> Client:
         connector = aiohttp.TCPConnector(
@@ -128,11 +140,14 @@ class Client:
         except (errors.NotFoundError, errors.ConflictError):
             return None
 
-    async def patch_status(self, resource: Resource, key: Key, version: int, patch: Object) -> Object:
-        """Merge `patch` into the object's status if it still is at `version`; else raises `ConflictError`."""
-        body = {"metadata": {"resourceVersion": str(version)}, "status": patch}
-        what = f"patch {resource.plural}/status {key}"
-        return await self._request("patch", resource, resource.path(*key, "status"), what, body=body)
+    async def patch(
+        self, resource: Resource, key: Key, version: int, patch: Object, subresource: str | None = None
+    ) -> Object:
+        """Merge `patch` into the object if it still is at `version`; else raises `ConflictError`."""
+        body = {**patch, "metadata": {"resourceVersion": str(version)}}
+        plural = f"{resource.plural}/{subresource}" if subresource else resource.plural
+        what = f"patch {plural} {key}"
+        return await self._request("patch", resource, resource.path(*key, subresource), what, body=body)
 
     async def _request(
         self,
@@ -145,6 +160,8 @@ class Client:
         body: Object | None = None,
     ) -> dict[str, object]:
         await self._limit.acquire()
+        if verb not in _READS and not self._may_write():
+            raise errors.UnavailableError(what, 0, "not sent: this operator does not lead any more")
         method, url, headers, _, _ = await self._api.param_serialize(
             _METHODS[verb], path, header_params={"Accept": "application/json"}, auth_settings=["BearerToken"]
         )

@@ -46,6 +46,7 @@ def resource_of(manifest: Object) -> Resource:
 JOBS = Resource(group=names.GROUP, version=names.VERSION, plural=names.PLURAL)
 PODS = Resource(group="", version="v1", plural="pods")
 EVENTS = Resource(group="", version="v1", plural="events")
+LEASES = Resource(group="coordination.k8s.io", version="v1", plural="leases")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
