@@ -22,6 +22,7 @@ from detectron_trainer.gang.stop import StopRequest
 from detectron_trainer.gang.world import World, join
 from detectron_trainer.job.manifest import parse_job
 from detectron_trainer.job.pod import Pod
+from detectron_trainer.preflight.data import DataCheck
 from detectron_trainer.preflight.inspection import inspect
 from detectron_trainer.progress.board import ProgressBoard
 from detectron_trainer.progress.document import Progress
@@ -136,11 +137,11 @@ def train(manifest: dict[str, Any], folder: Path, world: World) -> tuple[list[di
     now = datetime(2026, 1, 1, tzinfo=UTC)
     progress = Progress(phase=Phase.STARTING, attempt=0, world_size=1, iteration=0, last_updated_time=now)
     board = ProgressBoard(progress, lambda: now)
-    cfg, problems = inspect(job, folder, pod.mounts, 1)
-    assert problems == []
+    found = inspect(job, folder, pod.mounts, 1, data=DataCheck.WHOLE, gpus=False)
+    assert found.problems == ()
     life = Life(
         job=job,
-        cfg=cfg,
+        cfg=found.cfg,
         pod=pod,
         world=world,
         board=board,

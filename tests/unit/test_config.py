@@ -36,13 +36,13 @@ def job(inline: str = "", overrides: tuple[str, ...] = (), base: str = RETINANET
 
 
 def merged(job: Job, mounts: Mounts | None = None) -> Any:
-    cfg, problems = merge_config(job, OUTPUT, mounts or Mounts())
+    cfg, problems = merge_config(job, OUTPUT, mounts or Mounts(), gpus=False)
     assert problems == []
     return cfg
 
 
 def problems(job: Job) -> list[str]:
-    return [str(problem) for problem in merge_config(job, OUTPUT, Mounts())[1]]
+    return [str(problem) for problem in merge_config(job, OUTPUT, Mounts(), gpus=False)[1]]
 
 
 def test_later_sources_win() -> None:

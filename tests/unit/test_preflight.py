@@ -16,7 +16,8 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from detectron_trainer.job.manifest import parse_job
 from detectron_trainer.job.pod import Mounts
-from detectron_trainer.preflight.inspection import import_plugins, inspect
+from detectron_trainer.preflight.data import DataCheck
+from detectron_trainer.preflight.inspection import Inspection, import_plugins, inspect
 from tests.trainer import tiny
 
 CORNERS = {"names": list(tiny.CORNERS), "sigmas": [0.1] * 4, "flipMap": [["top_left", "top_right"]]}
@@ -40,8 +41,18 @@ def _empty_catalog() -> Iterator[None]:
 
 
 def problems(manifest: dict[str, Any], world_size: int = 1) -> list[str]:
+    return [str(problem) for problem in inspection(manifest, world_size).problems]
+
+
+def warnings(manifest: dict[str, Any], world_size: int = 1) -> list[str]:
+    found = inspection(manifest, world_size)
+    assert found.problems == ()
+    return [str(warning) for warning in found.warnings]
+
+
+def inspection(manifest: dict[str, Any], world_size: int = 1, *, gpus: bool = False) -> Inspection:
     job = parse_job(json.dumps(manifest))
-    return sorted(str(problem) for problem in inspect(job, Path("/output"), Mounts(), world_size)[1])
+    return inspect(job, Path("/output"), Mounts(), world_size, data=DataCheck.WHOLE, gpus=gpus)
 
 
 def test_a_good_job_has_none(data: Path) -> None:
@@ -124,10 +135,9 @@ def test_meta_architecture(data: Path) -> None:
 
 
 def test_reference_world_size_scales_the_batch(data: Path) -> None:
-    job = parse_job(json.dumps(tiny.job(data, overrides=("SOLVER.REFERENCE_WORLD_SIZE 2",))))
-    cfg, found = inspect(job, Path("/output"), Mounts(), 4)
-    assert found == []
-    assert cfg.SOLVER.IMS_PER_BATCH == 8
+    found = inspection(tiny.job(data, overrides=("SOLVER.REFERENCE_WORLD_SIZE 2",)), 4)
+    assert found.problems == ()
+    assert found.cfg.SOLVER.IMS_PER_BATCH == 8
 
 
 def test_class_count(data: Path) -> None:
@@ -167,10 +177,14 @@ def test_folder_that_holds_other_images(data: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        ("{", "Expecting property name enclosed in double quotes"),
-        ("[]", "AttributeError"),
-        ("{}", "it has no images"),
-        ('{"images": [{}], "annotations": [{}], "categories": [{}]}', "KeyError 'id'"),
+        ("{", "Input data was truncated"),
+        ("[]", "Expected `object`, got `array`"),
+        ("{}", "Object missing required field `images`"),
+        ('{"images": [], "annotations": [], "categories": []}', "it has no images"),
+        (
+            '{"images": [{"id": 1, "file_name": "1.png", "width": 64}], "annotations": [], "categories": []}',
+            "Object missing required field `height` - at `$.images[0]`",
+        ),
     ],
 )
 def test_files_that_are_no_annotations(data: Path, tmp_path: Path, content: str, expected: str) -> None:
@@ -213,7 +227,7 @@ def test_a_name_that_is_taken(data: Path) -> None:
             None,
             (),
             [
-                "spec.datasets[0].annotations: has 4 keypoints an instance; without a keypoints field a "
+                "spec.datasets[0].annotations: 8 instances have 4 keypoints; without a keypoints field a "
                 "person has 17"
             ],
         ),

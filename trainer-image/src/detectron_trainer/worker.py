@@ -9,10 +9,11 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 
+import torch
 from prometheus_client import CollectorRegistry
 
 from detectron_trainer.failures import InvalidConfigError, Problem, TrainingError
@@ -22,6 +23,7 @@ from detectron_trainer.gang.world import World, join
 from detectron_trainer.job.manifest import read_job
 from detectron_trainer.job.pod import Pod
 from detectron_trainer.metrics.server import MetricsServer
+from detectron_trainer.preflight.data import DataCheck
 from detectron_trainer.preflight.inspection import inspect
 from detectron_trainer.progress.board import ProgressBoard
 from detectron_trainer.progress.document import Progress
@@ -83,9 +85,13 @@ def _run(
     try:
         job = read_job(pod.manifest)
         size = int(environment["WORLD_SIZE"])
-        cfg, problems = inspect(job, pod.output, pod.mounts, size, read_data=speaks_for_pod)
+        data = DataCheck.SAMPLE if speaks_for_pod else DataCheck.NONE
+        found = inspect(job, pod.output, pod.mounts, size, data=data, gpus=torch.cuda.is_available())
+        cfg = found.cfg
         with join(environment, cfg.MODEL.DEVICE) as world, PeerWatch(world, leave), _shared_fate(world):
-            _agree_on(world, problems)
+            _agree_on(world, found.problems)
+            for warning in found.warnings if speaks_for_pod else ():
+                _logger.warning("%s", warning)
             life = Life(job=job, cfg=cfg, pod=pod, world=world, board=board, registry=registry, clock=_now)
             training = TrainingRun(life) if job.spec.trainer is None else OwnTraining(life)
             training.train(stop)
@@ -132,7 +138,7 @@ def _posted_verdict(world: World) -> str | None:
         return None
 
 
-def _agree_on(world: World, problems: list[Problem]) -> None:
+def _agree_on(world: World, problems: Sequence[Problem]) -> None:
     """Raises InvalidConfigError on every rank, with the problems of all, if any has some."""
     everyones = [problem for found in world.gather(problems) for problem in found]
     if everyones:

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from detectron_trainer.command.local_run import LocalRun
     from detectron_trainer.command.torchrun import Interruptions
-    from detectron_trainer.job.manifest import Job
     from detectron_trainer.progress.document import Progress
 
 EXIT_FAILED = 1
@@ -45,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UsageError as error:
         print(f"detectron-trainer: {error}", file=sys.stderr)
     except InvalidConfigError as error:
-        _report_problems(options.job, [str(problem) for problem in error.problems])
+        print(f"{options.job}:", *error.problems, sep="\n  ", file=sys.stderr)
     return EXIT_USAGE
 
 
@@ -80,6 +79,15 @@ def _parser() -> argparse.ArgumentParser:
             metavar='"KEY VALUE"',
             help='config override on top of the manifest\'s, such as "SOLVER.MAX_ITER 100"',
         )
+    check.add_argument(
+        "--output",
+        choices=("text", "json"),
+        default="text",
+        help="text for people (default), json for programs",
+    )
+    check.add_argument(
+        "--termination-log", type=Path, metavar="FILE", help="write the verdict there as a training pod does"
+    )
     run.add_argument(
         "--output", type=Path, metavar="DIR", help="checkpoints and metrics; runs/<job's name> by default"
     )
@@ -111,34 +119,17 @@ def _port(text: str) -> int:
     return int(text)
 
 
-def _read(options: argparse.Namespace) -> Job:
-    from detectron_trainer.command.local_run import UsageError, with_overrides
-    from detectron_trainer.job.manifest import read_job
-
-    if not options.job.is_file():
-        raise UsageError(f"{options.job}: there is no such file; name the job's manifest")
-    return with_overrides(read_job(options.job), options.overrides)
-
-
 def _check(options: argparse.Namespace) -> int:
-    from detectron_trainer.command.local_run import mount
+    from detectron_trainer.command.check import EXIT_INVALID, check, show, to_json, write_verdict
 
-    job = _read(options)
-    mounts = mount(job, dict(options.volume))
-    from detectron_trainer.job.pod import Mounts
-    from detectron_trainer.preflight.inspection import inspect
-
-    processes = job.spec.num_nodes * job.spec.processes_per_node
-    with tempfile.TemporaryDirectory() as output:
-        cfg, problems = inspect(job, Path(output), Mounts(mounts), processes)
-    if problems:
-        _report_problems(options.job, [str(problem) for problem in sorted(problems)])
-        return EXIT_USAGE
-    print(
-        f"{options.job}: no problems; {cfg.SOLVER.MAX_ITER} iterations of {cfg.SOLVER.IMS_PER_BATCH} images "
-        f"on {processes} {'process' if processes == 1 else 'processes'}"
-    )
-    return 0
+    checked = check(options.job, options.overrides, dict(options.volume))
+    if options.output == "json":
+        print(to_json(checked))
+    else:
+        show(checked)
+    if options.termination_log is not None:
+        write_verdict(checked, options.termination_log)
+    return EXIT_INVALID if checked.problems else 0
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -169,9 +160,10 @@ def _prepare(options: argparse.Namespace) -> LocalRun:
         free_port,
         mount,
         next_attempt,
+        read,
     )
 
-    job = _read(options)
+    job = read(options.job, options.overrides)
     mounts = mount(job, dict(options.volume))
     machine = Machine.here()
     output: Path = (options.output or Path("runs") / job.metadata.name).resolve()
@@ -241,12 +233,6 @@ def _conclude(
         return EXIT_SIGNAL + signals[0]
     show_failure(console, final, status, run.output / LOG)
     return EXIT_FAILED
-
-
-def _report_problems(job: Path, problems: Sequence[str]) -> None:
-    print(f"{job}: {len(problems)} {'problem' if len(problems) == 1 else 'problems'}", file=sys.stderr)
-    for problem in problems:
-        print(f"  {problem}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from detectron_trainer.job.manifest import Job, parse_job
+from detectron_trainer.job.manifest import Job, parse_job, read_job
 
 LOG = "log.txt"
 _ATTEMPT = "attempt"
@@ -92,6 +92,18 @@ class LocalRun:
             "DETECTRON_TERMINATION_LOG": str(folder / "termination-log"),
             "DETECTRON_PATHS": json.dumps(dict(self.mounts)),
         }
+
+
+def read(path: Path, overrides: Sequence[str]) -> Job:
+    """The job in the file at `path`, with `overrides` on top of its own.
+
+    Raises:
+        UsageError: there is no such file.
+        InvalidConfigError: the manifest or an override is not valid.
+    """
+    if not path.is_file():
+        raise UsageError(f"{path}: there is no such file; name the job's manifest")
+    return with_overrides(read_job(path), overrides)
 
 
 def with_overrides(job: Job, overrides: Sequence[str]) -> Job:

@@ -13,7 +13,6 @@ from pathlib import Path
 import detectron_trainer.detectron2_compat  # noqa: F401  # isort: skip
 
 import detectron2
-import torch
 import yaml
 from detectron2.config import CfgNode, get_cfg
 
@@ -120,8 +119,18 @@ class ConfigBuilder:
         self.problems.append(Problem(where, message))
 
 
-def merge_config(job: Job, output: Path, mounts: Mounts) -> tuple[CfgNode, list[Problem]]:
-    """The config of `job`, whose checkpoints go to `output`, and what is wrong with it as yaml."""
+def base_config(job: Job, mounts: Mounts) -> CfgNode:
+    """The config that `job` is based on, as far as it can be read."""
+    builder = ConfigBuilder(mounts)
+    builder.merge_file(job.spec.config.base, "spec.config.base")
+    return builder.cfg
+
+
+def merge_config(job: Job, output: Path, mounts: Mounts, *, gpus: bool) -> tuple[CfgNode, list[Problem]]:
+    """The config of `job`, whose checkpoints go to `output`, and what is wrong with it as yaml.
+
+    `gpus` tells whether there are some to train on.
+    """
     config, datasets = job.spec.config, job.spec.datasets
     builder = ConfigBuilder(mounts, OURS if datasets else {"OUTPUT_DIR": OURS["OUTPUT_DIR"]})
     builder.merge_file(config.base, "spec.config.base")
@@ -139,7 +148,7 @@ def merge_config(job: Job, output: Path, mounts: Mounts) -> tuple[CfgNode, list[
         cfg.TEST.KEYPOINT_OKS_SIGMAS = list(sigmas)
     if cfg.MODEL.WEIGHTS.startswith("/"):
         cfg.MODEL.WEIGHTS = str(mounts.locate(cfg.MODEL.WEIGHTS))
-    if not torch.cuda.is_available():
+    if not gpus:
         cfg.MODEL.DEVICE = "cpu"
     cfg.OUTPUT_DIR = str(output)
     return cfg, builder.problems

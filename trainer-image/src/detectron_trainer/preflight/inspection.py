@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import detectron_trainer.detectron2_compat  # noqa: F401  # isort: skip
@@ -14,26 +15,52 @@ from detectron2.engine import DefaultTrainer
 
 from detectron_trainer.data.datasets import register
 from detectron_trainer.failures import Problem
-from detectron_trainer.job.config import merge_config
+from detectron_trainer.job.config import base_config, merge_config
 from detectron_trainer.job.manifest import Job
 from detectron_trainer.job.pod import Mounts
 from detectron_trainer.job.user_code import judge
-from detectron_trainer.preflight.data import judge_data
+from detectron_trainer.preflight.data import DataCheck, DatasetReport, judge_data
+from detectron_trainer.preflight.schedule import count_training_images, doubt_schedule
 from detectron_trainer.preflight.settings import WHERE, judge_settings
 
 
-def inspect(
-    job: Job, output: Path, mounts: Mounts, world_size: int, *, read_data: bool = True
-) -> tuple[CfgNode, list[Problem]]:
-    """Import the plugins, register the datasets and build the config; returns it with all problems.
+@dataclass(frozen=True, kw_only=True)
+class Inspection:
+    """The config that the job trains with, and what was found.
 
-    `read_data` leaves the annotation files alone where another process of the node reads them.
+    Attributes:
+        problems: what keeps the job from training.
+        warnings: what does not, and is probably not meant.
+        datasets: one report for each dataset of the manifest that could be read.
+        training_images: None where that is not known.
+    """
+
+    cfg: CfgNode
+    problems: tuple[Problem, ...]
+    warnings: tuple[Problem, ...]
+    datasets: tuple[DatasetReport, ...]
+    training_images: int | None
+
+    @property
+    def epochs(self) -> float | None:
+        """How often each image is trained on, as a mean."""
+        if not self.training_images:
+            return None
+        return float(self.cfg.SOLVER.MAX_ITER * self.cfg.SOLVER.IMS_PER_BATCH / self.training_images)
+
+
+def inspect(
+    job: Job, output: Path, mounts: Mounts, world_size: int, *, data: DataCheck, gpus: bool
+) -> Inspection:
+    """Import the plugins, register the datasets, build the config, and judge what was found.
+
+    `gpus` tells whether the training processes have some, whatever this one has.
     """
     extend_python_path(job, mounts)
     problems = import_plugins(job.spec.plugins)
     problems += _judge_references(job)
     problems += register(job.spec.datasets, mounts)
-    cfg, config_problems = merge_config(job, output, mounts)
+    cfg, config_problems = merge_config(job, output, mounts, gpus=gpus)
     problems += config_problems
     try:
         cfg = DefaultTrainer.auto_scale_workers(cfg, world_size)
@@ -42,10 +69,15 @@ def inspect(
             Problem(WHERE, f"SOLVER.REFERENCE_WORLD_SIZE {cfg.SOLVER.REFERENCE_WORLD_SIZE}: {error}")
         )
     problems += judge_settings(job, cfg, world_size)
-    if read_data:
-        problems += judge_data(job, cfg, mounts)
+    findings = judge_data(job, cfg, mounts, data)
     cfg.freeze()
-    return cfg, problems
+    return Inspection(
+        cfg=cfg,
+        problems=tuple(sorted({*problems, *findings.problems})),
+        warnings=tuple(sorted({*doubt_schedule(cfg, base_config(job, mounts)), *findings.warnings})),
+        datasets=findings.reports,
+        training_images=count_training_images(cfg, findings.reports),
+    )
 
 
 def extend_python_path(job: Job, mounts: Mounts) -> None:

@@ -66,14 +66,16 @@ class Spec(Part):
         return self
 
     @property
-    def processes_per_node(self) -> int:
-        """As the operator counts: `numProcPerNode`, else one for each GPU of the limits, else one."""
-        if self.num_proc_per_node is not None:
-            return self.num_proc_per_node
-        gpus = sum(
+    def gpus_per_node(self) -> int:
+        """Those of the limits, 0 where the job trains on CPUs."""
+        return sum(
             int(count) for name, count in self.resources_per_node.limits.items() if name.endswith("/gpu")
         )
-        return max(1, gpus)
+
+    @property
+    def processes_per_node(self) -> int:
+        """As the operator counts: `numProcPerNode`, else one for each GPU of the limits, else one."""
+        return self.num_proc_per_node or max(1, self.gpus_per_node)
 
 
 class Metadata(BaseModel):
