@@ -90,7 +90,7 @@ class Gang:
 
 
 def batches(count: int, gang: Gang) -> InterruptibleBatches:
-    return InterruptibleBatches(list(range(count)), cast("World", gang), StopRequest())
+    return InterruptibleBatches(list(range(count)), cast("World", gang), StopRequest(), lambda: None)
 
 
 @pytest.mark.parametrize(("mine", "longest"), [(0, 20), (3, 20), (20, 20), (16, 17), (20, 3)])

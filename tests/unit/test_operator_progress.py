@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,16 @@ FULL = document(
         "metric": "val/bbox/AP",
         "value": 0.23456789,
     },
+    work={
+        "startTime": "2026-03-01T11:50:00+00:00",
+        "trainedIterations": 40,
+        "idleSeconds": 0.25,
+        "startingSeconds": 9.5,
+        "trainingSeconds": 60,
+        "evaluatingSeconds": 5,
+        "checkpointingSeconds": 1,
+        "iterationSecondsP99": 1.75,
+    },
     verdict=verdict("Preempted", retryable=True, rank=0, iteration=100),
 )
 
@@ -53,6 +64,9 @@ def test_a_full_document() -> None:
     assert progress.verdict is not None
     assert (progress.verdict.reason, progress.verdict.retryable) == ("Preempted", True)
     assert progress.last_updated_time == after(0)
+    assert progress.work is not None
+    assert (progress.work.trained, progress.work.idle) == (40, timedelta(seconds=0.25))
+    assert progress.work.slow_iteration == timedelta(seconds=1.75)
 
 
 def test_as_status() -> None:
@@ -151,6 +165,9 @@ def test_durations_fit_their_column(seconds: int) -> None:
         (json.dumps(document(lastUpdatedTime="yesterday")), "is not a time"),
         (json.dumps(document(lastUpdatedTime="2026-03-01T12:00:00")), "is not a time"),
         (json.dumps(document(lastUpdatedTime="0001-01-01T00:00:00+14:00")), "is not a time"),
+        (json.dumps(FULL | {"work": FULL["work"] | {"idleSeconds": -1}}), "work.idleSeconds: is -1"),
+        (json.dumps(FULL | {"work": FULL["work"] | {"trainingSeconds": 1e300}}), "work.trainingSeconds"),
+        (json.dumps(FULL | {"work": {}}), "work.startTime: is missing"),
         (json.dumps(document(verdict={"reason": "a b", "message": "", "retryable": True})), "not a word"),
         (json.dumps(document(verdict={"reason": "A", "message": ""})), "verdict.retryable: is missing"),
     ],

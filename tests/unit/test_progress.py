@@ -16,6 +16,7 @@ from detectron_trainer.progress.board import ProgressBoard
 from detectron_trainer.progress.document import BYTE_LIMIT, Progress
 from detectron_trainer.progress.parts import BestCheckpoint, Checkpoint, Evaluation, Phase, Reason, Verdict
 from detectron_trainer.progress.termination_message import write_termination_message
+from detectron_trainer.progress.work import TIMED, Work
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "crds/progress.schema.json").read_text())
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA, format_checker=jsonschema.FormatChecker())
@@ -26,6 +27,7 @@ anything = st.text(st.characters(exclude_categories=()), max_size=3000)
 counts = st.integers(min_value=0, max_value=2**53)
 times = st.datetimes(min_value=datetime(1970, 1, 2), max_value=datetime(9999, 12, 30), timezones=st.just(UTC))
 metrics = st.dictionaries(anything, st.floats(), max_size=40)
+seconds = st.floats(min_value=0, max_value=1e9)
 documents = st.builds(
     Progress,
     phase=st.sampled_from(Phase),
@@ -42,6 +44,15 @@ documents = st.builds(
     best_checkpoint=st.none()
     | st.builds(
         BestCheckpoint, iteration=counts, path=anything, time=times, metric=anything, value=st.floats()
+    ),
+    work=st.none()
+    | st.builds(
+        Work,
+        start_time=times,
+        trained=counts,
+        idle=seconds,
+        seconds=st.fixed_dictionaries(dict.fromkeys(TIMED, seconds)),
+        slow_iteration=st.none() | seconds,
     ),
     verdict=st.none()
     | st.builds(
@@ -155,7 +166,7 @@ def test_the_board_dates_each_change() -> None:
 
     board.update(phase=Phase.TRAINING, iteration=7)
 
-    assert board.snapshot() == replace(
+    assert replace(board.snapshot(), work=None) == replace(
         STARTING, phase=Phase.TRAINING, iteration=7, last_updated_time=NOW + timedelta(seconds=9)
     )
 

@@ -9,7 +9,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NoReturn
 
 from detectron_operator import shape
@@ -18,6 +18,8 @@ from detectron_operator.shape import MISSING, ShapeError
 MAX_BYTES = 65536
 PHASES = ("Starting", "Training", "Evaluating", "Checkpointing", "Finished")
 _COUNT = 2**53
+_LONGEST = 10**9
+"""Seconds, some thirty years."""
 
 
 class ProgressError(ValueError):
@@ -51,6 +53,24 @@ class BestCheckpoint(Checkpoint):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Work:
+    """What rank 0's process did since `start_time`, which tells it from another process.
+
+    `trained` counts iterations, repeated ones too; `idle` is the time since it last got on. `training` is the
+    time of complete iterations, and `slow_iteration` their 99th percentile, None at first.
+    """
+
+    start_time: datetime
+    trained: int
+    idle: timedelta
+    starting: timedelta
+    training: timedelta
+    evaluating: timedelta
+    checkpointing: timedelta
+    slow_iteration: timedelta | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Verdict:
     """Why a run ended."""
 
@@ -77,6 +97,7 @@ class Progress:
     last_checkpoint: Checkpoint | None
     best_checkpoint: BestCheckpoint | None
     last_updated_time: datetime
+    work: Work | None
     verdict: Verdict | None
 
 
@@ -123,6 +144,7 @@ def _document(raw: Mapping[str, object]) -> Progress:
             else None
         ),
         last_updated_time=shape.time(raw.get("lastUpdatedTime", MISSING), "lastUpdatedTime"),
+        work=_work(shape.mapping(raw["work"], "work")) if "work" in raw else None,
         verdict=_verdict(shape.mapping(raw["verdict"], "verdict")) if "verdict" in raw else None,
     )
 
@@ -152,6 +174,26 @@ def _best_checkpoint(raw: Mapping[str, object]) -> BestCheckpoint:
         metric=shape.text(raw.get("metric", MISSING), "bestCheckpoint.metric", at_most=128),
         value=_number(raw.get("value", MISSING), "bestCheckpoint.value"),
     )
+
+
+def _work(raw: Mapping[str, object]) -> Work:
+    return Work(
+        start_time=shape.time(raw.get("startTime", MISSING), "work.startTime"),
+        trained=_count(raw, "trainedIterations"),
+        idle=_duration(raw, "idleSeconds"),
+        starting=_duration(raw, "startingSeconds"),
+        training=_duration(raw, "trainingSeconds"),
+        evaluating=_duration(raw, "evaluatingSeconds"),
+        checkpointing=_duration(raw, "checkpointingSeconds"),
+        slow_iteration=_duration(raw, "iterationSecondsP99") if "iterationSecondsP99" in raw else None,
+    )
+
+
+def _duration(raw: Mapping[str, object], key: str) -> timedelta:
+    seconds = _number(raw.get(key, MISSING), f"work.{key}")
+    if not 0 <= seconds <= _LONGEST:
+        raise ShapeError(f"work.{key}", f"is {seconds:.6g}, must lie in 0..{_LONGEST}")
+    return timedelta(seconds=seconds)
 
 
 def _verdict(raw: Mapping[str, object]) -> Verdict:

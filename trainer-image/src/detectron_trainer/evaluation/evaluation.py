@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Iterator, Mapping, Sized
+from collections.abc import Callable, Iterator, Mapping, Sized
 from pathlib import Path
 from typing import Protocol
 
@@ -47,15 +47,16 @@ class Batches(Sized, Protocol):
 
 
 class InterruptibleBatches:
-    """A rank's batches; every few of them all ranks look whether one was asked to stop.
+    """A rank's batches; every few of them all ranks look whether one was asked to stop, and tell `got_on`.
 
     Ranks may have different numbers of batches, so the shorter ones go on looking when theirs are through.
     """
 
-    def __init__(self, batches: Batches, world: World, stop: StopRequest) -> None:
+    def __init__(self, batches: Batches, world: World, stop: StopRequest, got_on: Callable[[], None]) -> None:
         self._batches = batches
         self._world = world
         self._stop = stop
+        self._got_on = got_on
 
     def __len__(self) -> int:
         return len(self._batches)
@@ -73,6 +74,7 @@ class InterruptibleBatches:
     def _poll(self) -> None:
         if self._world.any(self._stop.made):
             raise EvaluationStopped
+        self._got_on()
 
 
 def evaluate(
@@ -82,12 +84,13 @@ def evaluate(
     *,
     world: World,
     stop: StopRequest,
+    got_on: Callable[[], None],
     mapper: Mapper | None = None,
 ) -> Results:
     """Evaluate `model` (not distributed) on each of DATASETS.TEST; all ranks call it.
 
-    `mapper` reads the images in place of Detectron2's own. TEST.AUG adds the results on augmented images to
-    the `final` evaluation, under names that end in ``_TTA``.
+    `got_on` is told of batches that are through. `mapper` reads the images in place of Detectron2's own.
+    TEST.AUG adds the results on augmented images to the `final` evaluation, under names that end in ``_TTA``.
 
     Raises:
         EvaluationStopped: on all ranks, if any was asked to stop before it was through.
@@ -95,7 +98,7 @@ def evaluate(
     results: dict[str, Mapping[str, Mapping[str, float]]] = {}
     augmented = GeneralizedRCNNWithTTA(cfg, model) if final and cfg.TEST.AUG.ENABLED else None
     for name in cfg.DATASETS.TEST:
-        batches = InterruptibleBatches(_test_batches(cfg, name, mapper), world, stop)
+        batches = InterruptibleBatches(_test_batches(cfg, name, mapper), world, stop, got_on)
         folder = Path(cfg.OUTPUT_DIR, "inference", name)
         outcome = inference_on_dataset(model, batches, evaluator_of(cfg, name, folder))
         if augmented is not None:

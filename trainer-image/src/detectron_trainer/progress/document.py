@@ -20,6 +20,7 @@ from detectron_trainer.progress.values import (
     whole_seconds,
     without_nones,
 )
+from detectron_trainer.progress.work import Work
 
 T = TypeVar("T")
 
@@ -56,6 +57,7 @@ class Progress:
     evaluation: Evaluation | None = None
     last_checkpoint: Checkpoint | None = None
     best_checkpoint: BestCheckpoint | None = None
+    work: Work | None = None
     verdict: Verdict | None = None
 
     @property
@@ -99,6 +101,7 @@ class Progress:
             "lastCheckpoint": self.last_checkpoint and self.last_checkpoint.document(),
             "bestCheckpoint": (self.best_checkpoint and self.best_checkpoint.document()) or None,
             "lastUpdatedTime": timestamp(self.last_updated_time),
+            "work": self.work and self.work.document(),
             "verdict": self.verdict and self.verdict.document(message_length),
         }
         return without_nones(document)
@@ -124,6 +127,7 @@ class Progress:
                 evaluation=_read(Evaluation.read, document.get("evaluation")),
                 last_checkpoint=_read(Checkpoint.read, document.get("lastCheckpoint")),
                 best_checkpoint=_read(BestCheckpoint.read, document.get("bestCheckpoint")),
+                work=_read(Work.read, document.get("work")),
                 verdict=_read(Verdict.read, document.get("verdict")),
             )
         except (KeyError, TypeError, AttributeError) as error:

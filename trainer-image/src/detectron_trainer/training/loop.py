@@ -132,6 +132,7 @@ class TrainingLoop:
         storage.put_scalar("lr", learning_rate(self._training.optimizer), smoothing_hint=False)
         self._training.scheduler.step()
         self._completed = completed = iteration + 1
+        self._reporter.completed(completed)
         _put_report(storage, report, self._clock() - began)
         if report.gradient_norm is not None:
             storage.put_scalar("gradient_norm", report.gradient_norm)
@@ -139,8 +140,10 @@ class TrainingLoop:
             storage.put_scalar("unreadable_images", report.unreadable, smoothing_hint=False)
 
         if self._precise_bn is not None and self._precise_bn.is_due(completed):
+            self._reporter.phase(Phase.EVALUATING)
             for model in {self._training.model, self._training.evaluated}:
                 self._precise_bn.update(model, completed)
+            self._reporter.phase(Phase.TRAINING)
         if self._checkpoints.is_due(completed):
             self._save_now(storage)
         if is_due(self._cfg, completed) and not report.stop:

@@ -99,6 +99,7 @@ class ObservedLoop:
         if storage is not self._storage or completed <= self._completed:
             return
         self._completed = completed
+        self._reporter.completed(completed)
         stop = self._world.any(self._stop.made) and completed < self._max_iter
         self._report_evaluation(storage)
         if stop or self._reporter.is_due(completed):
@@ -142,7 +143,10 @@ class ObservedLoop:
             return result
 
         def leave_observed(storage: EventStorage, *error: Any) -> None:
-            if storage is self._storage:
+            if self._storage is not None and storage is self._storage:
+                completed = min(storage.iter + 1, self._max_iter)
+                if error[0] is None and completed > self._completed:
+                    self._reporter.completed(completed)
                 # Without a vote: where one rank has failed, the others are not here.
                 self._report_evaluation(storage)
                 self._reporter.write()

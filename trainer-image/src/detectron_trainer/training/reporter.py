@@ -67,6 +67,14 @@ class Reporter:
             storage.clear_histograms()
         self._board.update(iteration=min(storage.iter + 1, self._max_iter))
 
+    def completed(self, completed: int) -> None:
+        """Tell of one more iteration, of which there are now `completed`."""
+        self._board.complete_iteration(min(completed, self._max_iter))
+
+    def got_on(self) -> None:
+        """Tell that a batch is evaluated, or other work done that changes nothing else."""
+        self._board.got_on()
+
     def phase(self, phase: Phase) -> None:
         self._board.update(phase=phase)
 

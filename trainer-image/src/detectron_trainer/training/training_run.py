@@ -103,7 +103,7 @@ class TrainingRun:
             stop,
             unreadable,
             self._best_so_far(reporter),
-            partial(evaluate, cfg, world=world, stop=stop, mapper=test_mapper),
+            partial(evaluate, cfg, world=world, stop=stop, got_on=reporter.got_on, mapper=test_mapper),
             PreciseBN(cfg, world, lineage, mapper) if cfg.TEST.PRECISE_BN.ENABLED else None,
             owes_evaluation=owes_evaluation,
             lineage=lineage,
