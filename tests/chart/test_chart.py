@@ -62,6 +62,7 @@ VARIANTS: dict[str, Values] = {
         "admission": {"enabled": False},
         "userRoles": {"create": False},
     },
+    "monitoring": {"monitoring": {"podMonitors": {"enabled": True, "labels": {"release": "prometheus"}}}},
     "scheduling": {
         "podAnnotations": {"a": "b"},
         "podLabels": {"team": "vision"},
@@ -75,11 +76,15 @@ VARIANTS: dict[str, Values] = {
 }
 
 
+UNKNOWN_KINDS = {"CustomResourceDefinition", "PodMonitor"}
+"""Of which Kubernetes' own schema says nothing."""
+
+
 @pytest.mark.parametrize("values", VARIANTS.values(), ids=VARIANTS)
 def test_every_manifest_is_valid(values: Values) -> None:
     manifests = template(values)
     for manifest in manifests:
-        if manifest["kind"] != "CustomResourceDefinition":
+        if manifest["kind"] not in UNKNOWN_KINDS:
             kubernetes_validate.validate(manifest, "1.34", strict=True)
     identities = [
         (manifest["kind"], manifest["metadata"].get("namespace"), manifest["metadata"]["name"])
@@ -305,6 +310,7 @@ def test_without_the_crd() -> None:
         ({"admission": {"limits": {"maxGpus": 8}}}, "maxGpus"),
         ({"admission": {"limits": {"imagePrefixes": ["it's"]}}}, "imagePrefixes"),
         ({"userRoles": {"enabled": True}}, "enabled"),
+        ({"monitoring": {"podMonitors": {"interval": "15"}}}, "interval"),
         ({"settings": {"worker": 1}}, "worker"),
         ({"settings": {"workers": 0}}, "workers"),
         ({"settings": {"logFormat": "xml"}}, "logFormat"),

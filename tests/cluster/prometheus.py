@@ -1,4 +1,4 @@
-"""A real Prometheus that finds training pods through the API server, as one in the cluster would."""
+"""A real Prometheus that finds pods through the API server, as one in the cluster would."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import socket
 import urllib.parse
 import urllib.request
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -15,9 +16,6 @@ import yaml
 from tests.cluster import binaries
 from tests.cluster.daemon import Daemon
 from tests.cluster.waiting import wait_until
-
-SCRAPE_INTERVAL = 1.0
-"""Seconds; short, so that most writes of a fast little job are seen."""
 
 
 @dataclass(frozen=True)
@@ -29,18 +27,15 @@ class Series:
 
 
 class Prometheus:
-    """Prometheus with its data in `directory`, scraping what `kubeconfig` lets it discover.
+    """Prometheus with its data in `directory`, configured by what `configuration` says as prometheus.yml."""
 
-    Training pods are kept by the operator's label and the port's name; the operator by its own label.
-    """
-
-    def __init__(self, directory: Path, kubeconfig: Path) -> None:
+    def __init__(self, directory: Path, configuration: Mapping[str, object]) -> None:
         self.directory = directory
         directory.mkdir(parents=True, exist_ok=True)
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = int(free.getsockname()[1])
         config = directory / "prometheus.yml"
-        config.write_text(yaml.safe_dump(scrape_config(kubeconfig)))
+        config.write_text(yaml.safe_dump(dict(configuration)))
         self._daemon = Daemon(
             "prometheus",
             (
@@ -85,44 +80,3 @@ class Prometheus:
                 return bool(response.status == 200)
         except OSError:
             return False
-
-
-def scrape_config(kubeconfig: Path) -> dict[str, object]:
-    """Two jobs: training pods and the operator, found as pods through the API server."""
-
-    def job(name: str, managed_by: str, label: str) -> dict[str, object]:
-        return {
-            "job_name": name,
-            "kubernetes_sd_configs": [{"role": "pod", "kubeconfig_file": str(kubeconfig)}],
-            "relabel_configs": [
-                {
-                    "action": "keep",
-                    "source_labels": [f"__meta_kubernetes_pod_label_{label}"],
-                    "regex": managed_by,
-                },
-                {
-                    "action": "keep",
-                    "source_labels": ["__meta_kubernetes_pod_container_port_name"],
-                    "regex": "metrics",
-                },
-                {
-                    "action": "drop",
-                    "source_labels": ["__meta_kubernetes_pod_phase"],
-                    "regex": "Succeeded|Failed",
-                },
-                {"source_labels": ["__meta_kubernetes_namespace"], "target_label": "namespace"},
-                {"source_labels": ["__meta_kubernetes_pod_name"], "target_label": "pod"},
-                {
-                    "source_labels": ["__meta_kubernetes_pod_label_detectron_dev_job"],
-                    "target_label": "training_job",
-                },
-            ],
-        }
-
-    return {
-        "global": {"scrape_interval": f"{SCRAPE_INTERVAL:g}s", "scrape_timeout": f"{SCRAPE_INTERVAL:g}s"},
-        "scrape_configs": [
-            job("detectron-training", "detectron-operator", "app_kubernetes_io_managed_by"),
-            job("detectron-operator", "detectron-operator", "app_kubernetes_io_name"),
-        ],
-    }

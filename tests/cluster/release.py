@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from tests.cluster import binaries, images
 from tests.cluster.cluster import Cluster, ClusterError
 from tests.cluster.command import run
@@ -44,6 +46,11 @@ class Release:
         self._helm(
             "upgrade", "--install", NAME, str(CHART), "--create-namespace", *sets, "--wait", "--timeout=3m"
         )
+
+    def pod_monitors(self) -> list[dict[str, Any]]:
+        """The PodMonitors that the chart would install where the Prometheus operator runs."""
+        rendered = self._helm("template", NAME, str(CHART), "--set=monitoring.podMonitors.enabled=true")
+        return [item for item in yaml.safe_load_all(rendered) if item and item["kind"] == "PodMonitor"]
 
     def uninstall(self) -> None:
         """Remove the release, the CRD that the chart keeps, and the namespace."""

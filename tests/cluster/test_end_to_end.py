@@ -13,6 +13,7 @@ import pytest
 from tests.cluster import packages, storage
 from tests.cluster.cluster import Cluster
 from tests.cluster.kubectl import Kubectl
+from tests.cluster.pod_monitor import scrape_config
 from tests.cluster.prometheus import Prometheus
 from tests.cluster.release import Release
 from tests.cluster.series import ITERATION, by_iteration, rows
@@ -23,6 +24,8 @@ ROOT = Path(__file__).parents[2]
 NAMESPACE = "vision"
 DATA, OUTPUT = "digits-data", "digits-output"
 MINUTES = 60.0
+SCRAPE_INTERVAL = 1.0
+"""Seconds; short, so that most writes of a fast little job are seen."""
 SHORT = ("SOLVER.MAX_ITER 160", "SOLVER.STEPS (120,)", "SOLVER.CHECKPOINT_PERIOD 40", "TEST.EVAL_PERIOD 0")
 
 
@@ -57,8 +60,12 @@ def kubectl(
 
 
 @pytest.fixture(scope="module")
-def prometheus(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
-    with Prometheus(tmp_path_factory.mktemp("prometheus"), cluster.kubeconfig) as prometheus:
+def prometheus(
+    cluster: Cluster, release: Release, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Prometheus]:
+    """Configured by the chart's own PodMonitors."""
+    configuration = scrape_config(release.pod_monitors(), cluster.kubeconfig, SCRAPE_INTERVAL)
+    with Prometheus(tmp_path_factory.mktemp("prometheus"), configuration) as prometheus:
         yield prometheus
 
 

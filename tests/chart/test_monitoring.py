@@ -1,0 +1,58 @@
+"""What the chart tells Prometheus."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from detectron_operator import labels
+from tests.chart.helm import Manifest, Values, of_kind, only, template
+
+MONITORED: Values = {"monitoring": {"podMonitors": {"enabled": True, "labels": {"release": "prometheus"}}}}
+
+
+def monitors(values: Values) -> tuple[Manifest, Manifest]:
+    """Those of the operator and of training pods."""
+    operator, training = of_kind(template(values), "PodMonitor")
+    return operator, training
+
+
+def endpoint(monitor: Manifest) -> Any:
+    (only_one,) = monitor["spec"]["podMetricsEndpoints"]
+    return only_one
+
+
+def test_no_monitors_unless_asked_for() -> None:
+    assert of_kind(template(), "PodMonitor") == []
+
+
+def test_a_monitor_has_the_labels_by_which_a_prometheus_selects_it() -> None:
+    assert all(monitor["metadata"]["labels"]["release"] == "prometheus" for monitor in monitors(MONITORED))
+
+
+def test_the_operator_is_found_by_its_deployment_s_labels_and_port() -> None:
+    operator, _ = monitors(MONITORED)
+    pod = only(template(MONITORED), "Deployment")["spec"]["template"]
+    assert operator["spec"]["selector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
+    assert endpoint(operator)["port"] in [port["name"] for port in pod["spec"]["containers"][0]["ports"]]
+
+
+@pytest.mark.parametrize(
+    ("values", "namespaces"),
+    [
+        ({}, {"any": True}),
+        ({"scope": "Namespaced", "watchNamespaces": ["a", "b"]}, {"matchNames": ["a", "b"]}),
+    ],
+)
+def test_training_pods_are_found_where_jobs_are_served(values: Values, namespaces: Manifest) -> None:
+    _, training = monitors(MONITORED | values)
+    assert training["spec"]["namespaceSelector"] == namespaces
+    assert training["spec"]["selector"]["matchLabels"] == {labels.MANAGED_BY: labels.OPERATOR}
+    sources = {
+        label for relabeling in endpoint(training)["relabelings"] for label in relabeling["sourceLabels"]
+    }
+    assert sources == {
+        f"__meta_kubernetes_pod_label_{label.replace('.', '_').replace('/', '_')}"
+        for label in (labels.JOB, labels.ATTEMPT)
+    }
