@@ -17,7 +17,7 @@ from detectron2.config import get_cfg
 from detectron_trainer.failures import Problem
 from detectron_trainer.job.manifest import parse_job
 from detectron_trainer.job.pod import Mounts
-from detectron_trainer.preflight.annotations import read_coco
+from detectron_trainer.preflight.annotations import Annotation, Category, CocoFile, Image, read_coco
 from detectron_trainer.preflight.data import DataCheck, DataFindings, judge_data
 from detectron_trainer.preflight.images import find_missing
 from detectron_trainer.preflight.schedule import count_training_images, doubt_schedule
@@ -301,3 +301,33 @@ def test_only_images_that_are_trained_on_make_an_epoch(
     assert count_training_images(cfg, reports) == expected
     cfg.DATASETS.TRAIN = ("tiny_train", "of_a_plugin")
     assert count_training_images(cfg, reports) is None
+
+
+class Counted(int):
+    """An id that counts how often it is hashed or compared."""
+
+    uses = 0
+
+    def __hash__(self) -> int:
+        Counted.uses += 1
+        return int.__hash__(self)
+
+    def __eq__(self, other: object) -> bool:
+        Counted.uses += 1
+        return int.__eq__(self, other)
+
+
+def uses_of_ids(images: int) -> int:
+    file = CocoFile(
+        images=[Image(Counted(n), f"{n}.png", 64, 48) for n in range(images)],
+        annotations=[Annotation(Counted(n), Counted(n // 3), n % 5, (1, 2, 3, 4)) for n in range(images * 3)],
+        categories=[Category(n, str(n)) for n in range(5)],
+    )
+    Counted.uses = 0
+    survey(file)
+    return Counted.uses
+
+
+def test_twice_the_images_are_twice_the_work() -> None:
+    small, large = uses_of_ids(200), uses_of_ids(800)
+    assert 0 < large <= 4.2 * small
