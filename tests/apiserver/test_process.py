@@ -38,6 +38,8 @@ def test_metrics_please_promtool(space: Space, operator: Operator) -> None:
     space.await_status(phase="Pending")
     text = operator.metrics()
     assert 'detectron_operator_jobs{phase="Pending"} 1.0' in text
+    of_job = f'job_namespace="{space.api.namespace}",phase="Pending",training_job="job"'
+    assert f"detectron_job_status_phase{{{of_job}}} 1.0" in text
     checked = subprocess.run(
         [str(packages.promtool()), "check", "metrics"],
         input=text,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+NEW = "New"
+"""The phase of a job that the operator has not looked at yet."""
 PENDING = "Pending"
 RUNNING = "Running"
 RESTARTING = "Restarting"

@@ -8,12 +8,14 @@ import time
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 
+from detectron_operator import reasons
 from detectron_operator.engine.cache import Cache, job_entry, pod_entry
 from detectron_operator.engine.controller import ChildRefusedError, Controller, status_of
 from detectron_operator.engine.poller import Poller
 from detectron_operator.engine.queue import WorkQueue
 from detectron_operator.engine.reports import Reports
 from detectron_operator.engine.resync import Resync
+from detectron_operator.job_metrics import JobCollector
 from detectron_operator.kube.client import Client
 from detectron_operator.kube.errors import ConflictError, KubeError, TooManyRequestsError, UnavailableError
 from detectron_operator.kube.objects import JOBS, PODS, Key, Object, metadata
@@ -77,6 +79,7 @@ class Engine:
         self.failure: BaseException | None = None
         """Why a background task ended."""
         metrics.registry.register(self._state())
+        metrics.registry.register(JobCollector(self._cache.jobs.values))
 
     async def start(self) -> None:
         """Learn what there is, then begin to work.
@@ -152,7 +155,9 @@ class Engine:
             oldest_age=lambda: self._queue.oldest_age,
             resynced=lambda: self._resync.last,
             objects=lambda: {JOBS.plural: len(self._cache.jobs), PODS.plural: len(self._cache.pods)},
-            phases=lambda: [str(status_of(raw).get("phase", "New")) for raw in self._cache.jobs.values()],
+            phases=lambda: [
+                str(status_of(raw).get("phase", reasons.NEW)) for raw in self._cache.jobs.values()
+            ],
         )
 
     def _spawn(self, name: str, work: Coroutine[None, None, None]) -> None:

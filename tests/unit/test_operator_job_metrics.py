@@ -1,0 +1,82 @@
+"""What is exported of each job."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prometheus_client import CollectorRegistry, generate_latest
+
+from detectron_operator.job_metrics import JobCollector
+
+STATUS: dict[str, Any] = {
+    "phase": "Failed",
+    "attempt": 4,
+    "iteration": 300,
+    "maxIterations": 1200,
+    "startTime": "2026-05-01T10:00:10Z",
+    "completionTime": "2026-05-01T11:00:00Z",
+    "lastUpdatedTime": "2026-05-01T10:59:00Z",
+    "lastCheckpoint": {"iteration": 280, "path": "/output/model_0000279.pth", "time": "2026-05-01T10:58:00Z"},
+    "restartsByReason": [{"reason": "NodeLost", "count": 1}, {"reason": "ProcessFailed", "count": 3}],
+    "failure": {"reason": "ProcessFailed", "message": "rank 1 failed"},
+}
+
+
+def job(name: str, status: object = None, namespace: str = "vision") -> dict[str, Any]:
+    metadata = {"name": name, "namespace": namespace, "creationTimestamp": "2026-05-01T10:00:00Z"}
+    return {"metadata": metadata} | ({} if status is None else {"status": status})
+
+
+def exported(*jobs: dict[str, Any]) -> dict[str, float]:
+    """Series and their values, as in Prometheus' text format."""
+    registry = CollectorRegistry()
+    registry.register(JobCollector(lambda: jobs))
+    lines = generate_latest(registry).decode().splitlines()
+    pairs = (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+    return {series: float(value) for series, value in pairs}
+
+
+def test_everything_that_a_status_tells() -> None:
+    in_namespace, named = 'job_namespace="vision"', 'training_job="cats"'
+    of_job = f"{in_namespace},{named}"
+    hour = 1777629600.0
+    assert exported(job("cats", STATUS)) == {
+        f'detectron_job_status_phase{{{in_namespace},phase="Failed",{named}}}': 1,
+        f'detectron_job_failure_info{{{in_namespace},reason="ProcessFailed",{named}}}': 1,
+        f'detectron_job_restarts_total{{{in_namespace},reason="NodeLost",{named}}}': 1,
+        f'detectron_job_restarts_total{{{in_namespace},reason="ProcessFailed",{named}}}': 3,
+        f"detectron_job_attempt{{{of_job}}}": 4,
+        f"detectron_job_progress_ratio{{{of_job}}}": 0.25,
+        f"detectron_job_created_timestamp_seconds{{{of_job}}}": hour,
+        f"detectron_job_start_timestamp_seconds{{{of_job}}}": hour + 10,
+        f"detectron_job_completion_timestamp_seconds{{{of_job}}}": hour + 3600,
+        f"detectron_job_last_progress_timestamp_seconds{{{of_job}}}": hour + 3540,
+        f"detectron_job_last_checkpoint_timestamp_seconds{{{of_job}}}": hour + 3480,
+        "detectron_operator_unreadable_jobs": 0,
+    }
+
+
+def test_a_job_that_nobody_has_looked_at_yet() -> None:
+    in_namespace, named = 'job_namespace="vision"', 'training_job="new"'
+    of_job = f"{in_namespace},{named}"
+    assert exported(job("new")) == {
+        f'detectron_job_status_phase{{{in_namespace},phase="New",{named}}}': 1,
+        f"detectron_job_created_timestamp_seconds{{{of_job}}}": 1777629600.0,
+        "detectron_operator_unreadable_jobs": 0,
+    }
+
+
+def test_jobs_of_one_name_in_two_namespaces_are_two() -> None:
+    series = exported(job("cats", namespace="a"), job("cats", namespace="b"))
+    assert sum("status_phase" in name for name in series) == 2
+
+
+def test_a_status_of_another_shape_costs_the_others_nothing() -> None:
+    broken = [
+        job("x", "text"),
+        job("y", {"phase": 7}),
+        job("z", {"restartsByReason": [{"reason": "a", "count": -1}]}),
+    ]
+    series = exported(*broken, job("cats", STATUS))
+    assert series["detectron_operator_unreadable_jobs"] == 3
+    assert sum("status_phase" in name for name in series) == 1
