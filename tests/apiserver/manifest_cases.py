@@ -62,7 +62,7 @@ VARIANTS = [
             },
             "spec/config/inline": "SOLVER:\n  MAX_ITER: 10\n",
             "spec/config/overrides": ["SOLVER.BASE_LR 0.01", "DATALOADER.NUM_WORKERS 2"],
-            "spec/weights": "detectron2://ImageNetPretrained/MSRA/R-50.pkl",
+            "spec/weights": {"source": "detectron2://ImageNetPretrained/MSRA/R-50.pkl", "sha256": "0" * 64},
             "spec/datasets/0/keypoints": {"names": ["a", "b"], "sigmas": [0.1, 0.1], "flipMap": [["a", "b"]]},
             "spec/plugins": ["my_pkg.datasets"],
             "spec/volumes": [
@@ -129,7 +129,7 @@ VARIANTS = [
     Case("datasets of a plugin", {"spec/datasets": REMOVED}),
     Case("own trainer", {"spec/trainer": "my_pkg.loops:main"}),
     Case("ephemeral output", {"spec/output": {"ephemeral": True}}),
-    Case("weights from scratch", {"spec/weights": ""}),
+    Case("weights from scratch", {"spec/weights": {"random": True}}),
     Case("longest name", {"metadata/name": "a" * 50}),
 ]
 
@@ -204,6 +204,17 @@ BAD = [
         ("spec", "earlyStopping needs spec.checkpoint.best"),
     ),
     Case("a layout by name", {"spec/training": {"channelsLast": "yes"}}, ("spec.training.channelsLast",)),
+    Case("weights of nowhere", {"spec/weights": {}}, ("spec.weights", "exactly one of source")),
+    Case(
+        "the hash of random weights",
+        {"spec/weights": {"random": True, "sha256": "0" * 64}},
+        ("spec.weights", "sha256 goes with source"),
+    ),
+    Case(
+        "a hash of another kind",
+        {"spec/weights": {"source": "/w.pth", "sha256": "d41d8cd98f00b204e9800998ecf8427e"}},
+        ("spec.weights.sha256",),
+    ),
     Case("keep nothing", {"spec/checkpoint/keep": 0}, ("spec.checkpoint.keep",)),
     Case(
         "grace too short", {"spec/checkpoint/gracePeriodSeconds": 1}, ("spec.checkpoint.gracePeriodSeconds",)

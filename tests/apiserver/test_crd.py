@@ -91,7 +91,7 @@ def test_defaults_of_placement_and_scheduling(kubectl: Kubectl) -> None:
     [
         {"spec/numNodes": 2},
         {"spec/numProcPerNode": 2},
-        {"spec/weights": "/w.pth"},
+        {"spec/weights": {"source": "/w.pth"}},
         {"spec/config/overrides": ["SOLVER.MAX_ITER 1"]},
         {"spec/config/base": "COCO-Detection/retinanet_R_50_FPN_1x.yaml"},
         {"spec/datasets/0/images": "/other"},

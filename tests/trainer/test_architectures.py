@@ -147,6 +147,7 @@ def train(manifest: dict[str, Any], folder: Path, world: World) -> tuple[list[di
         board=board,
         registry=CollectorRegistry(),
         clock=lambda: now,
+        downloads=folder / "downloads",
     )
     TrainingRun(life).train(StopRequest())
     evaluation = board.snapshot().evaluation

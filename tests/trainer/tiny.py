@@ -108,7 +108,7 @@ def job(
                 "inline": INLINE,
                 "overrides": list(overrides),
             },
-            "weights": "",
+            "weights": {"random": True},
             "datasets": datasets,
             "output": {"ephemeral": True},
             "metrics": {"period": 1},

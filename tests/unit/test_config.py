@@ -11,6 +11,7 @@ import pytest
 from detectron_trainer.job.config import merge_config
 from detectron_trainer.job.manifest import Job, parse_job
 from detectron_trainer.job.pod import Mounts
+from detectron_trainer.job.weight_source import HOSTED
 
 OUTPUT = Path("/output")
 RETINANET = "COCO-Detection/retinanet_R_50_FPN_1x.yaml"
@@ -53,12 +54,20 @@ def test_later_sources_win() -> None:
 
 
 def test_datasets_weights_and_output_come_from_the_manifest() -> None:
-    cfg = merged(job(weights=""))
+    cfg = merged(job(weights={"random": True}))
     assert cfg.DATASETS.TRAIN == ("d_train",)
     assert cfg.DATASETS.TEST == ("d_test",)
     assert cfg.MODEL.WEIGHTS == ""
     assert cfg.OUTPUT_DIR == "/output"
-    assert merged(job()).MODEL.WEIGHTS == "detectron2://ImageNetPretrained/MSRA/R-50.pkl"
+    assert merged(job()).MODEL.WEIGHTS == HOSTED + "ImageNetPretrained/MSRA/R-50.pkl"
+
+
+def test_weights_that_nobody_has() -> None:
+    wanted = "COCO-Detection/faster_rcnn_R_50_FPN_3y.yaml"
+    (problem,) = problems(job(weights={"source": wanted}))
+    assert problem.startswith(f"spec.weights.source: {wanted} names no weights of Detectron2's, did you mean")
+    (problem,) = problems(job(overrides=("MODEL.WEIGHTS w.pth",)))
+    assert problem.startswith("spec.config: w.pth names no weights")
 
 
 def test_an_override_may_name_a_plugin_s_dataset() -> None:
@@ -96,7 +105,7 @@ def test_a_file_of_one_s_own_brings_its_base_along(tmp_path: Path) -> None:
 
 
 def test_local_weights_are_found_through_the_mounts() -> None:
-    cfg = merged(job(weights="/weights/r50.pkl"), Mounts({"/weights": "/home/me"}))
+    cfg = merged(job(weights={"source": "/weights/r50.pkl"}), Mounts({"/weights": "/home/me"}))
     assert cfg.MODEL.WEIGHTS == "/home/me/r50.pkl"
 
 

@@ -154,8 +154,8 @@ def test_class_count_is_read_where_the_architecture_reads_it(data: Path) -> None
 
 
 def test_weights_that_are_not_there(data: Path) -> None:
-    manifest = tiny.job(data, spec={"weights": "/nowhere.pth"})
-    assert problems(manifest) == ["spec.weights: /nowhere.pth (MODEL.WEIGHTS) does not exist"]
+    manifest = tiny.job(data, spec={"weights": {"source": "/nowhere.pth"}})
+    assert problems(manifest) == ["spec.weights.source: /nowhere.pth (MODEL.WEIGHTS) does not exist"]
 
 
 def test_files_and_folders_that_are_not_there(data: Path) -> None:

@@ -27,6 +27,11 @@ warnings.filterwarnings("ignore", message="Creating a tensor from a list of nump
 # Its anchor generator calls meshgrid without the argument that PyTorch will require one day.
 warnings.filterwarnings("ignore", message="torch.meshgrid: in an upcoming release", category=UserWarning)
 
+with warnings.catch_warnings():
+    # Its model zoo looks its files up through pkg_resources, which warns of its end.
+    warnings.filterwarnings("ignore", message="pkg_resources is deprecated", category=UserWarning)
+    import detectron2.model_zoo
+
 import detectron2.engine  # noqa: E402
 import torch.distributed as dist  # noqa: E402
 from detectron2.engine import defaults  # noqa: E402

@@ -95,6 +95,19 @@ class CheckpointCorruptError(TrainingError):
     concerted = True
 
 
+class WeightsRefusedError(TrainingError):
+    """No attempt will get the weights to start from: no such file, or not the one meant, or no weights."""
+
+    reason = Reason.INVALID_CONFIG
+    retryable = False
+
+
+class WeightsUnavailableError(TrainingError):
+    """The weights to start from could not be downloaded for now."""
+
+    reason = Reason.WEIGHTS_UNAVAILABLE
+
+
 class OutputNotWritableError(TrainingError):
     """The output directory takes no files: full, read-only, or of another user; or it is gone for now."""
 

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 import torch
 from prometheus_client import CollectorRegistry
 
+from detectron_trainer.checkpointing.weights import cache_folder
 from detectron_trainer.failures import InvalidConfigError, Problem, TrainingError
 from detectron_trainer.gang.peer_watch import PeerWatch
 from detectron_trainer.gang.stop import StopRequest
@@ -92,7 +93,16 @@ def _run(
             _agree_on(world, found.problems)
             for warning in found.warnings if speaks_for_pod else ():
                 _logger.warning("%s", warning)
-            life = Life(job=job, cfg=cfg, pod=pod, world=world, board=board, registry=registry, clock=_now)
+            life = Life(
+                job=job,
+                cfg=cfg,
+                pod=pod,
+                world=world,
+                board=board,
+                registry=registry,
+                clock=_now,
+                downloads=cache_folder(environment),
+            )
             training = TrainingRun(life) if job.spec.trainer is None else OwnTraining(life)
             training.train(stop)
     except TrainingError as error:

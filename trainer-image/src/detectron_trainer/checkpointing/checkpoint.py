@@ -20,7 +20,7 @@ from fvcore.common.checkpoint import PeriodicCheckpointer
 from torch import nn
 
 from detectron_trainer.atomic_file import replaced_atomically
-from detectron_trainer.failures import CheckpointCorruptError, OutputNotWritableError
+from detectron_trainer.failures import CheckpointCorruptError, OutputNotWritableError, WeightsRefusedError
 
 TAG = "last_checkpoint"
 FINAL = "model_final.pth"
@@ -80,6 +80,21 @@ class AtomicCheckpointer(DetectionCheckpointer):  # type: ignore[misc]
         except RuntimeError as error:
             raise OutputNotWritableError(self.save_dir, error) from error
         self._saved(Path(self.save_dir, f"{name}.pth"), kwargs["iteration"] + 1)
+
+    def begin_with(self, weights: str) -> None:
+        """Load the weights of the file `weights`, whatever made it; empty leaves the model as it is.
+
+        Raises:
+            WeightsRefusedError: they cannot be read.
+        """
+        try:
+            self.load(weights, checkpointables=[])
+        except OSError:
+            raise
+        # Pickles of strangers fail in many ways.
+        except Exception as error:
+            message = f"{weights} (MODEL.WEIGHTS) holds no weights: {type(error).__name__}: {error}"
+            raise WeightsRefusedError(message) from error
 
     def restore(self, checkpoint: dict[str, Any]) -> None:
         """Load model and checkpointables from the content of a checkpoint file.

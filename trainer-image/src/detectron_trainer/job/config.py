@@ -19,6 +19,7 @@ from detectron2.config import CfgNode, get_cfg
 from detectron_trainer.failures import Problem
 from detectron_trainer.job.manifest import Job
 from detectron_trainer.job.pod import Mounts
+from detectron_trainer.job.weight_source import resolve
 
 ZOO = Path(detectron2.__file__).parent / "model_zoo" / "configs"
 BASE_KEY = "_BASE_"
@@ -89,6 +90,16 @@ class ConfigBuilder:
         else:
             self._set(name, value.strip(), where)
 
+    def place_weights(self, where: str) -> None:
+        """Make MODEL.WEIGHTS a local path, a URL, or empty."""
+        model = self.cfg.MODEL
+        try:
+            model.WEIGHTS = resolve(model.WEIGHTS)
+        except ValueError as error:
+            self._note(where, str(error))
+        if model.WEIGHTS.startswith("/"):
+            model.WEIGHTS = str(self._mounts.locate(model.WEIGHTS))
+
     def _merge(self, tree: Mapping[str, object], where: str, reserved: set[str] | Mapping[str, str]) -> None:
         for name, value in _leaves(tree, self.cfg):
             if name in reserved:
@@ -138,7 +149,7 @@ def merge_config(job: Job, output: Path, mounts: Mounts, *, gpus: bool) -> tuple
     cfg = builder.cfg
     weights = job.spec.weights
     if weights is not None:
-        cfg.MODEL.WEIGHTS = weights
+        cfg.MODEL.WEIGHTS = weights.source or ""
     for split in ("train", "test") if datasets else ():
         cfg.DATASETS[split.upper()] = tuple(data.name for data in datasets if data.split == split)
     for index, override in enumerate(config.overrides):
@@ -146,8 +157,7 @@ def merge_config(job: Job, output: Path, mounts: Mounts, *, gpus: bool) -> tuple
     sigmas = next((data.keypoints.sigmas for data in datasets if data.keypoints), ())
     if cfg.MODEL.KEYPOINT_ON and not cfg.TEST.KEYPOINT_OKS_SIGMAS:
         cfg.TEST.KEYPOINT_OKS_SIGMAS = list(sigmas)
-    if cfg.MODEL.WEIGHTS.startswith("/"):
-        cfg.MODEL.WEIGHTS = str(mounts.locate(cfg.MODEL.WEIGHTS))
+    builder.place_weights("spec.weights.source" if weights is not None else "spec.config")
     if not gpus:
         cfg.MODEL.DEVICE = "cpu"
     cfg.OUTPUT_DIR = str(output)

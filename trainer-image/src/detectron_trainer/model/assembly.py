@@ -104,6 +104,9 @@ def distribute(model: nn.Module, world: World) -> nn.Module:
     if world.size == 1:
         return model
     devices = [world.device] if world.device.type == "cuda" else None
+    # What is not broadcast at each step is not at the beginning either: frozen statistics come with weights.
+    for buffer in model.buffers():
+        dist.broadcast(buffer, src=0)
     # As Detectron2's create_ddp_model, which in 0.6 does not take CPU models.
     return DistributedDataParallel(
         model, device_ids=devices, broadcast_buffers=False, gradient_as_bucket_view=True

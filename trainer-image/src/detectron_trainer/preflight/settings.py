@@ -53,7 +53,7 @@ def _judge_config(cfg: CfgNode, world_size: int) -> Iterator[Problem]:
     if cfg.VIS_PERIOD > 0 and importlib.util.find_spec("matplotlib") is None:
         yield Problem(WHERE, "VIS_PERIOD needs matplotlib, which this image does not have")
     if cfg.MODEL.WEIGHTS.startswith("/") and not Path(cfg.MODEL.WEIGHTS).is_file():
-        yield Problem("spec.weights", f"{cfg.MODEL.WEIGHTS} (MODEL.WEIGHTS) does not exist")
+        yield Problem("spec.weights.source", f"{cfg.MODEL.WEIGHTS} (MODEL.WEIGHTS) does not exist")
     yield from _judge_dataset_names(cfg)
 
 

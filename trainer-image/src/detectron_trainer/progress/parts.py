@@ -38,6 +38,7 @@ class Reason(StrEnum):
     CHECKPOINT_CORRUPT = "CheckpointCorrupt"
     OUTPUT_NOT_WRITABLE = "OutputNotWritable"
     UNREADABLE_IMAGES = "UnreadableImages"
+    WEIGHTS_UNAVAILABLE = "WeightsUnavailable"
     PROCESS_FAILED = "ProcessFailed"
 
 

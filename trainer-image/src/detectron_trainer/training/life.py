@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
+from pathlib import Path
 
 import detectron_trainer.detectron2_compat  # noqa: F401  # isort: skip
 
@@ -17,6 +18,7 @@ from prometheus_client import CollectorRegistry
 
 from detectron_trainer.atomic_file import replaced_atomically
 from detectron_trainer.checkpointing.attempts import Fence
+from detectron_trainer.checkpointing.weights import shared_weights
 from detectron_trainer.gang.world import World
 from detectron_trainer.job.manifest import Job
 from detectron_trainer.job.pod import Pod
@@ -25,7 +27,10 @@ from detectron_trainer.progress.board import ProgressBoard
 
 @dataclass(frozen=True, kw_only=True)
 class Life:
-    """What to train on this rank, where, with whom, and whom to tell; `clock` tells the time of day."""
+    """What to train on this rank, where, with whom, and whom to tell.
+
+    `clock` tells the time of day; `downloads` is the folder that weights are downloaded to.
+    """
 
     job: Job
     cfg: CfgNode
@@ -34,6 +39,7 @@ class Life:
     board: ProgressBoard
     registry: CollectorRegistry
     clock: Callable[[], datetime]
+    downloads: Path
 
     @cached_property
     def fence(self) -> Fence:
@@ -45,6 +51,12 @@ class Life:
         self.fence.open()
         with replaced_atomically(self.pod.output / "config.yaml", "w") as file:
             file.write(self.cfg.dump())
+
+    def weights(self, *, here: bool) -> str:
+        """A local path for MODEL.WEIGHTS on the ranks that read it, empty for none; see `shared_weights`."""
+        weights = self.job.spec.weights
+        sha256 = weights.sha256 if weights is not None else None
+        return shared_weights(self.world, self.cfg.MODEL.WEIGHTS, sha256, self.downloads, here=here)
 
     def prepare(self, cfg: CfgNode, earlier_seed: int | None) -> int:
         """Seed all generators, each rank's differently, and apply the config's settings of PyTorch.

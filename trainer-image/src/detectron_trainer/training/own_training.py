@@ -54,10 +54,11 @@ class OwnTraining:
         Raises:
             TrainingError: see `detectron_trainer.failures`.
         """
-        cfg, world, max_iter = self._life.cfg, self._life.world, self._life.cfg.SOLVER.MAX_ITER
+        world, max_iter = self._life.world, self._life.cfg.SOLVER.MAX_ITER
         if world.is_main:
             self._life.open_output()
         completed = place_checkpoint(world, self._life.pod.output)
+        cfg = self._with_local_weights() if completed == 0 else self._life.cfg
         self._life.prepare(cfg, earlier_seed=None)
         self._life.board.update(iteration=min(completed, max_iter), max_iterations=max_iter)
         reporter = self._build_reporter(completed)
@@ -73,7 +74,15 @@ class OwnTraining:
             admit=self._life.fence.check,
         )
         with closing(reporter), loop.observed():
-            self._call(loop, resume=completed > 0)
+            self._call(cfg, loop, resume=completed > 0)
+
+    def _with_local_weights(self) -> CfgNode:
+        """The config with weights that lie in this pod: one process of it has fetched them for all."""
+        cfg = self._life.cfg.clone()
+        cfg.defrost()
+        cfg.MODEL.WEIGHTS = self._life.weights(here=self._life.world.speaks_for_pod)
+        cfg.freeze()
+        return cfg
 
     def _build_reporter(self, completed: int) -> Reporter:
         life, metrics = self._life, self._life.job.spec.metrics
@@ -82,17 +91,17 @@ class OwnTraining:
         drop_rows_from(life.pod.output / "metrics.json", completed)
         return observing_reporter(life.cfg, life.board, life.registry, completed, metrics=metrics)
 
-    def _call(self, loop: ObservedLoop, *, resume: bool) -> None:
+    def _call(self, cfg: CfgNode, loop: ObservedLoop, *, resume: bool) -> None:
         assert self._life.job.spec.trainer is not None
         trainer = user_code.load(self._life.job.spec.trainer)
         try:
             if isinstance(trainer, type) and issubclass(trainer, TrainerBase):
-                _train(trainer(self._life.cfg), loop, resume=resume)
+                _train(trainer(cfg), loop, resume=resume)
             else:
-                cast(Callable[[CfgNode, bool], object], trainer)(self._life.cfg, resume)
+                cast(Callable[[CfgNode, bool], object], trainer)(cfg, resume)
         except LoopStopped as stopped:
             raise PreemptedError(
-                f"stopped after iteration {stopped.completed} of {self._life.cfg.SOLVER.MAX_ITER}",
+                f"stopped after iteration {stopped.completed} of {cfg.SOLVER.MAX_ITER}",
                 iteration=stopped.completed,
             ) from stopped
         except (FloatingPointError, AssertionError) as error:

@@ -187,9 +187,11 @@ class TrainingRun:
         )
         if point.content is not None:
             restore(training, checkpointer, point.content, point.completed)
-        elif self._life.world.is_main:
-            # The other ranks get them when the model is distributed.
-            checkpointer.load(self._cfg.MODEL.WEIGHTS, checkpointables=[])
+        else:
+            weights = self._life.weights(here=self._life.world.is_main)
+            if self._life.world.is_main:
+                # The other ranks get them when the model is distributed.
+                checkpointer.begin_with(weights)
         return checkpointer
 
     def _distribute(self, training: Training, point: ResumePoint) -> nn.Module:

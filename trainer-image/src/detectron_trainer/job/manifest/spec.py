@@ -14,6 +14,7 @@ from detectron_trainer.job.manifest.placement import Colocation, NodeAffinity, S
 from detectron_trainer.job.manifest.run_policy import RunPolicy
 from detectron_trainer.job.manifest.storage import CheckpointPolicy, Output, Volume
 from detectron_trainer.job.manifest.training import TrainingOptions
+from detectron_trainer.job.manifest.weights import Weights
 
 
 class EnvironmentVariable(Part):
@@ -32,7 +33,7 @@ class Spec(Part):
     config: Config
     output: Output
     datasets: Annotated[tuple[Dataset, ...], Field(max_length=32)] = ()
-    weights: Annotated[str, Field(max_length=1024)] | None = None
+    weights: Weights | None = None
     plugins: Annotated[tuple[ModuleName, ...], Field(max_length=32)] = ()
     trainer: Reference | None = None
     mapper: Reference | None = None
