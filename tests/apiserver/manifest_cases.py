@@ -55,6 +55,7 @@ VARIANTS = [
             "spec/imagePullPolicy": "Never",
             "spec/imagePullSecrets": ["pull"],
             "spec/numNodes": 4,
+            "spec/elasticPolicy": {"maxRestarts": 5},
             "spec/numProcPerNode": 8,
             "spec/resourcesPerNode": {
                 "requests": {"cpu": "4"},
@@ -144,6 +145,9 @@ BAD = [
     Case("too many nodes", {"spec/numNodes": 513}, ("spec.numNodes", "less than or equal to 512")),
     Case(
         "too many processes", {"spec/numProcPerNode": 65}, ("spec.numProcPerNode", "less than or equal to 64")
+    ),
+    Case(
+        "endless restarts", {"spec/elasticPolicy": {"maxRestarts": 101}}, ("spec.elasticPolicy.maxRestarts",)
     ),
     Case("negative backoff", {"spec/runPolicy/backoffLimit": -1}, ("spec.runPolicy.backoffLimit",)),
     Case("endless pause", {"spec/runPolicy/maxBackoffSeconds": 3601}, ("spec.runPolicy.maxBackoffSeconds",)),

@@ -56,6 +56,7 @@ def test_defaults(kubectl: Kubectl) -> None:
     assert spec["numNodes"] == 1
     assert spec["imagePullPolicy"] == "IfNotPresent"
     assert spec["checkpoint"] == {"keep": 3, "gracePeriodSeconds": 120}
+    assert spec["elasticPolicy"] == {"maxRestarts": 3}
     assert spec["metrics"] == {"period": 20}
     assert spec["training"] == {
         "maxUnreadableImages": 0,
@@ -92,6 +93,8 @@ def test_defaults_of_placement_and_scheduling(kubectl: Kubectl) -> None:
         {"spec/numNodes": 2},
         {"spec/numProcPerNode": 2},
         {"spec/weights": {"source": "/w.pth"}},
+        {"spec/elasticPolicy": {"maxRestarts": 9}},
+        {"spec/weights": "/w.pth"},
         {"spec/config/overrides": ["SOLVER.MAX_ITER 1"]},
         {"spec/config/base": "COCO-Detection/retinanet_R_50_FPN_1x.yaml"},
         {"spec/datasets/0/images": "/other"},

@@ -106,10 +106,12 @@ class Launcher:
         fault: Mapping[str, object] | None = None,
         environment: Mapping[str, str] | None = None,
         torchrun: Sequence[str] = ("--standalone",),
+        agent: Mapping[str, str] | None = None,
     ) -> Run:
         """Start `manifest` on `processes` processes; the `output` of an earlier run makes it resume.
 
-        `fault` is for the plugin `tests.trainer.faults`.
+        `fault` is for the plugin `tests.trainer.faults`. With `agent` it is a pod's own command that runs, on
+        these variables.
         """
         folder = self.folder / f"run-{len(self.runs)}"
         folder.mkdir()
@@ -126,10 +128,14 @@ class Launcher:
             "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, [inherited.get("PYTHONPATH")])]),
             "TINY_FAULT": json.dumps(fault or {}),
         }
-        command = [sys.executable, "-m", "torch.distributed.run", *torchrun, f"--nproc-per-node={processes}"]
+        command = ["torch.distributed.run", *torchrun, f"--nproc-per-node={processes}"]
+        command += ["--module", "detectron_trainer"]
+        if agent is not None:
+            command = ["detectron_trainer.agent"]
+            variables |= agent
         with (folder / "log.txt").open("wb") as log:
             process = subprocess.Popen(
-                [*command, "--module", "detectron_trainer"],
+                [sys.executable, "-m", *command],
                 env={**inherited, **variables, **(environment or {})},
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -27,6 +27,7 @@ def spec(**fields: object) -> RawObject:
     whole: RawObject = {
         "imagePullPolicy": "IfNotPresent",
         "numNodes": 2,
+        "elasticPolicy": {"maxRestarts": 3},
         "config": {"base": "COCO-Detection/faster_rcnn_R_50_FPN_1x.yaml"},
         "datasets": [{"name": "d", "split": "train", "annotations": "/data/a.json", "images": "/data/i"}],
         "output": {"claimName": "runs"},

@@ -1,7 +1,7 @@
 """One training process under torchrun, from its environment to its exit code.
 
-Exit codes: 0 when training is complete, 143 after a stop with a saved checkpoint, 1 otherwise. torchrun makes
-1 of all that are not 0; the termination message says which it was.
+Exit codes: 0 when training is complete, 143 after a stop with a saved checkpoint, 1 otherwise; the
+termination message says which it was.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from detectron_trainer.checkpointing.weights import cache_folder
 from detectron_trainer.failures import InvalidConfigError, Problem, TrainingError
 from detectron_trainer.gang.peer_watch import PeerWatch
 from detectron_trainer.gang.stop import StopRequest
+from detectron_trainer.gang.torchrun_agent import end_for_good
 from detectron_trainer.gang.world import World, join
 from detectron_trainer.job.manifest import read_job
 from detectron_trainer.job.pod import Pod
@@ -29,7 +30,10 @@ from detectron_trainer.preflight.inspection import inspect
 from detectron_trainer.progress.board import ProgressBoard
 from detectron_trainer.progress.document import Progress
 from detectron_trainer.progress.parts import Phase, Reason, Verdict
-from detectron_trainer.progress.termination_message import write_termination_message
+from detectron_trainer.progress.termination_message import (
+    clear_termination_message,
+    write_termination_message,
+)
 from detectron_trainer.training.life import Life
 from detectron_trainer.training.own_training import OwnTraining
 from detectron_trainer.training.training_run import TrainingRun
@@ -44,6 +48,8 @@ def work(pod: Pod, environment: Mapping[str, str]) -> int:
     """Train `pod`'s job as the rank that torchrun's variables in `environment` say; returns the exit code."""
     rank, local_rank = int(environment["RANK"]), int(environment["LOCAL_RANK"])
     configure_logging(rank)
+    if local_rank == 0:
+        clear_termination_message(pod.termination_log)
     stop = StopRequest()
     stop.listen()
     board = ProgressBoard(
@@ -64,6 +70,8 @@ def work(pod: Pod, environment: Mapping[str, str]) -> int:
         verdict, speaks = _run(pod, environment, board, registry, stop)
         if speaks:
             _say_last_word(pod, board, verdict)
+    if speaks and _is_final(verdict):
+        end_for_good(environment)
     return EXIT_CODES.get(verdict.reason, 1)
 
 
@@ -80,6 +88,8 @@ def _run(
     def leave(verdict: Verdict) -> None:
         _logger.error("rank %s failed and this process waits for it: %s", verdict.rank, verdict.message)
         _say_last_word(pod, board, verdict)
+        if _is_final(verdict):
+            end_for_good(environment)
         logging.shutdown()
         os._exit(1)
 
@@ -119,6 +129,11 @@ def _run(
         return verdict_of(error, rank), True
     message = f"trained {board.snapshot().iteration} iterations"
     return Verdict(reason=Reason.COMPLETED, message=message, retryable=False), speaks_for_pod
+
+
+def _is_final(verdict: Verdict) -> bool:
+    """Whether workers that torchrun starts anew would come to the same end."""
+    return not verdict.retryable and verdict.reason is not Reason.COMPLETED
 
 
 def _say_last_word(pod: Pod, board: ProgressBoard, verdict: Verdict) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from detectron_operator.api import fields
+from detectron_operator.api.elastic_policy import ElasticPolicy, elastic_policy
 from detectron_operator.api.fields import Raw
 from detectron_operator.api.placement import Placement, placement
 from detectron_operator.api.resources import Resources, processes, resources
@@ -28,6 +29,7 @@ class Spec:
     image_pull_policy: str
     image_pull_secrets: tuple[str, ...]
     num_nodes: int
+    elastic_policy: ElasticPolicy
     num_proc_per_node: int
     resources: Resources
     placement: Placement
@@ -48,11 +50,13 @@ def spec(raw: Raw) -> Spec:
         )
     asked = resources(raw)
     checkpoint = fields.part(raw, "spec", "checkpoint")
+    num_nodes = fields.integer(raw, "spec", "numNodes", at_least=1, at_most=MAX_NODES)
     return Spec(
         image=fields.optional_text(raw, "spec", "image"),
         image_pull_policy=fields.text(raw, "spec", "imagePullPolicy"),
         image_pull_secrets=fields.texts(raw, "spec", "imagePullSecrets"),
-        num_nodes=fields.integer(raw, "spec", "numNodes", at_least=1, at_most=MAX_NODES),
+        num_nodes=num_nodes,
+        elastic_policy=elastic_policy(raw, num_nodes, MAX_NODES),
         num_proc_per_node=processes(raw, asked.limits),
         resources=asked,
         placement=placement(raw),

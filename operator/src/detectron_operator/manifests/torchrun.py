@@ -6,7 +6,7 @@ from detectron_operator import names
 from detectron_operator.api import TrainingJob
 from detectron_operator.quantity import parse_quantity
 
-COMMAND = ("torchrun", "--module", "detectron_trainer")
+COMMAND = ("python", "-m", "detectron_trainer.agent")
 RENDEZVOUS_PORT = 29400
 METRICS_PORT = 9464
 MANIFEST_PATH = "/etc/detectron/job.yaml"
@@ -17,17 +17,20 @@ _SHUTDOWN_RESERVE = 5
 """Seconds of the grace period that torchrun leaves to itself after its workers had theirs."""
 
 
+_MANY_NODES = 32
+
+
 def environment(job: TrainingJob, attempt: int, index: int) -> dict[str, str]:
     """The variables that wire one pod into the rendezvous of its attempt; users cannot name any of them."""
-    conf = f"is_host={'true' if index == 0 else 'false'},join_timeout=600,last_call_timeout=5"
+    policy = job.spec.elastic_policy
     return {
-        "PET_NNODES": str(job.spec.num_nodes),
+        "PET_NNODES": f"{policy.min_nodes}:{policy.max_nodes}",
         "PET_NPROC_PER_NODE": str(job.spec.num_proc_per_node),
         "PET_RDZV_BACKEND": "c10d",
         "PET_RDZV_ENDPOINT": f"{names.host(job.name, 0)}:{RENDEZVOUS_PORT}",
         "PET_RDZV_ID": f"{job.uid}-{attempt}",
-        "PET_RDZV_CONF": conf,
-        "PET_MAX_RESTARTS": "0",
+        "PET_RDZV_CONF": _rendezvous_options(policy.max_nodes, hosts=index == 0),
+        "PET_MAX_RESTARTS": str(policy.max_restarts),
         "PET_LOCAL_ADDR": names.host(job.name, index),
         "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
         "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": str(job.spec.grace_period_seconds - _SHUTDOWN_RESERVE),
@@ -39,6 +42,21 @@ def environment(job: TrainingJob, attempt: int, index: int) -> dict[str, str]:
         "DETECTRON_METRICS_PORT": str(METRICS_PORT),
         "DETECTRON_TERMINATION_LOG": TERMINATION_LOG,
     }
+
+
+def _rendezvous_options(max_nodes: int, *, hosts: bool) -> str:
+    """A peer that is silent for four heartbeats is given up, before a replacement could have come up.
+
+    Each heartbeat rewrites the whole state of the rendezvous, so large gangs beat at torchrun's own pace.
+    """
+    options = {
+        "is_host": "true" if hosts else "false",
+        "join_timeout": 600,
+        "last_call_timeout": 5,
+        "keep_alive_interval": 2 if max_nodes <= _MANY_NODES else 5,
+        "keep_alive_max_attempt": 4,
+    }
+    return ",".join(f"{name}={value}" for name, value in options.items())
 
 
 def threads(job: TrainingJob) -> dict[str, str]:

@@ -24,6 +24,12 @@ def write_termination_message(path: Path, progress: Progress) -> None:
             file.write(progress.to_json().encode())
 
 
+def clear_termination_message(path: Path) -> None:
+    """Take back what earlier workers of this pod have left: torchrun restarted them, so the pod goes on."""
+    if path.exists():
+        os.truncate(path, 0)
+
+
 def _holds_verdict(content: bytes) -> bool:
     try:
         return Progress.from_json(content).verdict is not None

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from detectron_trainer.job.manifest.config import Config
 from detectron_trainer.job.manifest.datasets import Dataset
+from detectron_trainer.job.manifest.elastic_policy import ElasticPolicy
 from detectron_trainer.job.manifest.metrics import Metrics
 from detectron_trainer.job.manifest.part import ClusterName, ModuleName, Part, Reference
 from detectron_trainer.job.manifest.placement import Colocation, NodeAffinity, Spread
@@ -43,6 +44,7 @@ class Spec(Part):
     training: TrainingOptions = TrainingOptions()
     env: Annotated[tuple[EnvironmentVariable, ...], Field(max_length=64)] = ()
     num_nodes: Annotated[int, Field(ge=1, le=512)] = 1
+    elastic_policy: ElasticPolicy = ElasticPolicy()
     num_proc_per_node: Annotated[int, Field(ge=1, le=64)] | None = None
     resources_per_node: Resources = Resources()
     run_policy: RunPolicy = RunPolicy()
