@@ -62,7 +62,17 @@ VARIANTS: dict[str, Values] = {
         "admission": {"enabled": False},
         "userRoles": {"create": False},
     },
-    "monitoring": {"monitoring": {"podMonitors": {"enabled": True, "labels": {"release": "prometheus"}}}},
+    "monitoring": {
+        "monitoring": {
+            "podMonitors": {"enabled": True, "labels": {"release": "prometheus"}},
+            "rules": {"enabled": True, "runbookBaseURL": "https://wiki.example/runbooks"},
+            "dashboards": {
+                "enabled": True,
+                "namespace": "grafana",
+                "annotations": {"grafana_folder": "Vision"},
+            },
+        }
+    },
     "scheduling": {
         "podAnnotations": {"a": "b"},
         "podLabels": {"team": "vision"},
@@ -76,7 +86,7 @@ VARIANTS: dict[str, Values] = {
 }
 
 
-UNKNOWN_KINDS = {"CustomResourceDefinition", "PodMonitor"}
+UNKNOWN_KINDS = {"CustomResourceDefinition", "PodMonitor", "PrometheusRule"}
 """Of which Kubernetes' own schema says nothing."""
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
 from detectron_operator import labels
-from tests.chart.helm import Manifest, Values, of_kind, only, template
+from tests.chart.helm import CHART, Manifest, Values, of_kind, only, template
 
 MONITORED: Values = {"monitoring": {"podMonitors": {"enabled": True, "labels": {"release": "prometheus"}}}}
 
@@ -56,3 +57,16 @@ def test_training_pods_are_found_where_jobs_are_served(values: Values, namespace
         f"__meta_kubernetes_pod_label_{label.replace('.', '_').replace('/', '_')}"
         for label in (labels.JOB, labels.ATTEMPT)
     }
+
+
+def test_boards_are_config_maps_that_a_sidecar_finds() -> None:
+    values = {"monitoring": {"dashboards": {"enabled": True, "namespace": "grafana"}}}
+    shipped = of_kind(template(values), "ConfigMap")
+    assert all(shipped_one["metadata"]["labels"]["grafana_dashboard"] == "1" for shipped_one in shipped)
+    assert {shipped_one["metadata"]["namespace"] for shipped_one in shipped} == {"grafana"}
+    texts = {name: text for shipped_one in shipped for name, text in shipped_one["data"].items()}
+    files = {path.name: path.read_text() for path in (CHART / "files" / "dashboards").iterdir()}
+    assert {name: json.loads(text) for name, text in texts.items()} == {
+        name: json.loads(text) for name, text in files.items()
+    }
+    assert all(len(shipped_one["metadata"]["name"]) <= 63 for shipped_one in shipped)
