@@ -101,6 +101,11 @@ VARIANTS = [
                 "suspend": True,
                 "backoffLimit": 0,
                 "maxBackoffSeconds": 60,
+                "activeDeadlineSeconds": 86400,
+                "startupDeadlineSeconds": 600,
+                "progressDeadlineSeconds": 300,
+                "ttlSecondsAfterFinished": 0,
+                "cleanPodPolicy": "All",
                 "failurePolicy": {
                     "rules": [
                         {"action": "Fail", "onExitCodes": [139], "onSignals": ["SIGSEGV"]},
@@ -148,6 +153,19 @@ BAD = [
     ),
     Case(
         "endless restarts", {"spec/elasticPolicy": {"maxRestarts": 101}}, ("spec.elasticPolicy.maxRestarts",)
+    ),
+    Case(
+        "progress in no time",
+        {"spec/runPolicy/progressDeadlineSeconds": 9},
+        ("spec.runPolicy.progressDeadlineSeconds", "must be 0, which turns it off, or at least 10"),
+    ),
+    Case("no time at all", {"spec/runPolicy/activeDeadlineSeconds": 0}, ("activeDeadlineSeconds",)),
+    Case("start in no time", {"spec/runPolicy/startupDeadlineSeconds": 0}, ("startupDeadlineSeconds",)),
+    Case("dead before its end", {"spec/runPolicy/ttlSecondsAfterFinished": -1}, ("ttlSecondsAfterFinished",)),
+    Case(
+        "pods that run on after the end",
+        {"spec/runPolicy/cleanPodPolicy": "None"},
+        ("spec.runPolicy.cleanPodPolicy", '"Running", "All"'),
     ),
     Case("negative backoff", {"spec/runPolicy/backoffLimit": -1}, ("spec.runPolicy.backoffLimit",)),
     Case("endless pause", {"spec/runPolicy/maxBackoffSeconds": 3601}, ("spec.runPolicy.maxBackoffSeconds",)),

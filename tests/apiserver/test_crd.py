@@ -63,7 +63,12 @@ def test_defaults(kubectl: Kubectl) -> None:
         "gradientAccumulation": 1,
         "channelsLast": False,
     }
-    assert spec["runPolicy"] == {"suspend": False, "backoffLimit": 3, "maxBackoffSeconds": 300}
+    assert spec["runPolicy"] == {
+        "suspend": False,
+        "backoffLimit": 3,
+        "maxBackoffSeconds": 300,
+        "cleanPodPolicy": "Running",
+    }
 
 
 def test_defaults_of_placement_and_scheduling(kubectl: Kubectl) -> None:

@@ -30,7 +30,7 @@ CRD = yaml.safe_load((ROOT / "crds" / "detectrontrainingjobs.yaml").read_text())
 DIGEST = f"sha256:{'0a' * 32}"
 
 RULES = [
-    (["detectron.dev"], ["detectrontrainingjobs"], ["get", "list", "watch"]),
+    (["detectron.dev"], ["detectrontrainingjobs"], ["get", "list", "watch", "delete"]),
     (["detectron.dev"], ["detectrontrainingjobs/status"], ["patch"]),
     ([""], ["pods"], ["get", "list", "watch", "create", "delete"]),
     ([""], ["services", "configmaps"], ["get", "create"]),

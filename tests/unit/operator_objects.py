@@ -65,7 +65,12 @@ def job(**fields: Any) -> TrainingJob:
 
 def suspended(value: bool, *, backoff_limit: int = 3) -> RawObject:
     """A runPolicy."""
-    return {"suspend": value, "backoffLimit": backoff_limit, "maxBackoffSeconds": 300}
+    return {
+        "suspend": value,
+        "backoffLimit": backoff_limit,
+        "maxBackoffSeconds": 300,
+        "cleanPodPolicy": "Running",
+    }
 
 
 def scheduled(policy: object) -> RawObject:
@@ -160,6 +165,22 @@ def document(attempt: int = 0, iteration: int = 100, *, at: float = 0.0, **field
         "estimatedRemainingSeconds": 3900,
         "metrics": [{"name": "total_loss", "value": 1.23456789}, {"name": "lr", "value": 2.5e-05}],
         "lastUpdatedTime": after(at).isoformat(),
+        **fields,
+    }
+
+
+def work(
+    process: int = 0, *, trained: int, idle: float = 0.0, training: float | None = None, **fields: float
+) -> RawObject:
+    """What a process of rank 0, known by its number, has done; a second an iteration by default."""
+    return {
+        "startTime": after(process).isoformat(),
+        "trainedIterations": trained,
+        "idleSeconds": idle,
+        "startingSeconds": 0,
+        "trainingSeconds": trained if training is None else training,
+        "evaluatingSeconds": 0,
+        "checkpointingSeconds": 0,
         **fields,
     }
 

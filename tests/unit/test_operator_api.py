@@ -29,6 +29,11 @@ def test_what_the_operator_acts_upon() -> None:
             "suspend": True,
             "backoffLimit": 7,
             "maxBackoffSeconds": 60,
+            "activeDeadlineSeconds": 7200,
+            "startupDeadlineSeconds": 600,
+            "progressDeadlineSeconds": 0,
+            "ttlSecondsAfterFinished": 3600,
+            "cleanPodPolicy": "All",
             "failurePolicy": {"rules": [{"action": "Fail", "onSignals": ["SIGSEGV"], "onExitCodes": [139]}]},
         },
     ).spec

@@ -25,7 +25,16 @@ from detectron_operator.api import parse
 from detectron_operator.observed import Pod, observe_pod
 from detectron_operator.plan import DeletePod, Plan, plan
 from detectron_operator.progress import Progress
-from tests.unit.operator_objects import DEFAULTS, after, document, raw_job, raw_pod, unreachable, verdict
+from tests.unit.operator_objects import (
+    DEFAULTS,
+    after,
+    document,
+    raw_job,
+    raw_pod,
+    unreachable,
+    verdict,
+    work,
+)
 
 CRD = yaml.safe_load((Path(__file__).parents[2] / "crds" / "detectrontrainingjobs.yaml").read_text())
 STATUS = jsonschema.Draft202012Validator(
@@ -124,20 +133,44 @@ class Life(RuleBasedStateMachine):
         self.uids = 0
         self.seconds = 0.0
         self.iteration = 0
+        self.got_on = 0.0
+        self.hung = -1
         self.limit = 0
         self.seen_attempt = self.seen_restarts = 0
         self.ended: dict[str, Any] | None = None
 
     @initialize(
-        limit=st.integers(0, 2), longest=st.sampled_from([0, 10, 300]), rules=RULES, suspend=st.booleans()
+        limit=st.integers(0, 2),
+        longest=st.sampled_from([0, 10, 300]),
+        rules=RULES,
+        suspend=st.booleans(),
+        clean=st.sampled_from(["Running", "All"]),
+        deadlines=st.fixed_dictionaries(
+            {},
+            optional={
+                "activeDeadlineSeconds": st.sampled_from([30, 900]),
+                "startupDeadlineSeconds": st.just(20),
+                "progressDeadlineSeconds": st.sampled_from([0, 10]),
+            },
+        ),
     )
-    def create_job(self, limit: int, longest: int, rules: list[dict[str, Any]], suspend: bool) -> None:
+    def create_job(
+        self,
+        limit: int,
+        longest: int,
+        rules: list[dict[str, Any]],
+        suspend: bool,
+        clean: str,
+        deadlines: dict[str, int],
+    ) -> None:
         self.limit = limit
         self.raw["spec"]["runPolicy"] = {
             "suspend": suspend,
             "backoffLimit": limit,
             "maxBackoffSeconds": longest,
+            "cleanPodPolicy": clean,
             "failurePolicy": {"rules": rules},
+            **deadlines,
         }
 
     # The operator.
@@ -162,6 +195,8 @@ class Life(RuleBasedStateMachine):
         actions: list[Any] = [*step.create, *step.delete, *([step.status] if step.status is not None else [])]
         for action in actions[:survives]:
             if action is step.status:
+                if "status" not in self.raw:
+                    self.first_written = self._now()
                 self.raw["status"] = json.loads(json.dumps(action))
             elif action in step.delete:
                 self._delete(action)
@@ -281,7 +316,15 @@ class Life(RuleBasedStateMachine):
     @rule(seconds=st.one_of(st.integers(0, 20), st.just(600)))
     def time_passes(self, seconds: int) -> None:
         self.seconds += seconds
-        self.iteration = min(1000, self.iteration + seconds)
+        newest = max((pod.attempt for pod in self.pods.values()), default=0)
+        if newest != self.hung:
+            self.iteration = min(1000, self.iteration + seconds)
+            self.got_on = self.seconds
+
+    @precondition(lambda self: self.pods)
+    @rule()
+    def a_process_hangs(self) -> None:
+        self.hung = max(pod.attempt for pod in self.pods.values())
 
     def _now(self) -> datetime:
         return after(self.seconds)
@@ -290,8 +333,10 @@ class Life(RuleBasedStateMachine):
         running = [pod for pod in self.pods.values() if pod.index == 0 and pod.phase == "Running"]
         if not running:
             return None
+        attempt = running[0].attempt
+        told = work(attempt, trained=min(self.iteration, 50), idle=self.seconds - self.got_on)
         return progress_document.parse(
-            json.dumps(document(running[0].attempt, self.iteration, at=self.seconds))
+            json.dumps(document(attempt, self.iteration, at=self.seconds, work=told))
         )
 
     # What must hold.
@@ -313,6 +358,15 @@ class Life(RuleBasedStateMachine):
         assert attempt >= self.seen_attempt
         assert self.seen_restarts <= restarts <= self.limit
         self.seen_attempt, self.seen_restarts = attempt, restarts
+
+    @invariant()
+    def all_time_is_accounted_for(self) -> None:
+        account = self.raw.get("status", {}).get("goodput")
+        if account is not None:
+            down = sum(loss["downSeconds"] for loss in account.get("losses", []))
+            wall = sum(account.get(f"{phase}Seconds", 0) for phase in ("pending", "running", "suspended"))
+            until = datetime.fromisoformat(account["accountedTime"])
+            assert wall + down == (until - self.first_written).total_seconds()
 
     @invariant()
     def every_restart_has_its_reason(self) -> None:

@@ -110,6 +110,7 @@ class TestStart:
             "restarts": 0,
             "replicaStatuses": {"active": 2, "ready": 0, "succeeded": 0, "failed": 0},
             "startTime": "2026-03-01T12:00:00Z",
+            "goodput": {"accountedTime": "2026-03-01T12:00:00Z"},
         }
 
     def test_an_unchanged_job_costs_nothing(self) -> None:

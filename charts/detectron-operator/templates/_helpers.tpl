@@ -52,10 +52,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- end }}
 
 {{- define "detectron-operator.rules" -}}
-# Jobs are read; only their status is ever written.
+# Jobs are read and, where runPolicy.ttlSecondsAfterFinished asks for it, deleted; only their status is ever written.
 - apiGroups: [detectron.dev]
   resources: [detectrontrainingjobs]
-  verbs: [get, list, watch]
+  verbs: [get, list, watch, delete]
 - apiGroups: [detectron.dev]
   resources: [detectrontrainingjobs/status]
   verbs: [patch]

@@ -130,6 +130,11 @@ def _of_pod(pod: Pod) -> Ending:
     )
 
 
+def hung(first: Pod, message: str) -> Ending:
+    """The end of a gang that no longer gets on, told of node 0: whoever hangs, rank 0 waits for it."""
+    return _ending(first, reasons.PROGRESS_DEADLINE_EXCEEDED, message, "Restart")
+
+
 def _out_of_reach(pod: Pod) -> Ending:
     if pod.unreachable_since is None:
         message = f"deleted, and not stopped by {pod.node or 'no node'} in time"

@@ -106,9 +106,12 @@ def assemble(job: TrainingJob, stored_attempt: int, pods: Iterable[Pod]) -> Gang
 
 
 def latest_progress(gang: Gang, polled: Progress | None) -> Progress | None:
-    """The newest document of the attempt: what rank 0's pod left behind before an equally new poll."""
-    source = gang.finisher or gang.current.get(0)
-    left = last_words(source) if source else None
-    attempt = source.attempt if source else gang.attempt
-    documents = [document for document in (left, polled) if document and document.attempt == attempt]
-    return max(documents, key=lambda document: document.last_updated_time, default=None)
+    """The newest document: of the latest attempt whose rank 0 has spoken, by a poll or as its last words."""
+    sources = [gang.finisher] if gang.finisher else [pod for pod in gang.pods if pod.index == 0]
+    attempts = {pod.attempt for pod in sources} | {gang.attempt}
+    documents = [document for document in (*map(last_words, sources), polled) if document]
+    return max(
+        (document for document in documents if document.attempt in attempts),
+        key=lambda document: (document.attempt, document.last_updated_time),
+        default=None,
+    )

@@ -43,6 +43,7 @@ class Pod:
     stop_by: datetime | None
     grace_seconds: int | None
     unreachable_since: datetime | None
+    unready_since: datetime | None
     node: str
     ip: str | None
     exit_code: int | None
@@ -99,6 +100,7 @@ def observe_pod(raw: Mapping[str, object]) -> Pod | None:
             stop_by=_time(metadata, "deletionTimestamp"),
             grace_seconds=_number(metadata, "deletionGracePeriodSeconds"),
             unreachable_since=_unreachable_since(status),
+            unready_since=_unready_since(status),
             node=_text(spec, "nodeName") or "",
             ip=_text(status, "podIP"),
             exit_code=_number(terminated, "exitCode"),
@@ -160,6 +162,14 @@ def _unreachable_since(status: Mapping[str, object]) -> datetime | None:
     if not lost or _condition(status, "ContainersReady").get("status") != "True":
         return None
     return _time(ready, "lastTransitionTime")
+
+
+def _unready_since(status: Mapping[str, object]) -> datetime | None:
+    """Since when the kubelet gets no answer from a container that runs, None where it does."""
+    ready = _condition(status, "Ready")
+    if ready.get("status") != "False" or ready.get("reason") != "ContainersNotReady":
+        return None
+    return _time(ready, "lastTransitionTime") if status.get("phase") == "Running" else None
 
 
 def _true_conditions(status: Mapping[str, object]) -> frozenset[str]:

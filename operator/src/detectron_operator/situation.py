@@ -6,21 +6,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from detectron_operator import numbers, reasons
+from detectron_operator import ledger, numbers, reasons
 from detectron_operator import status as statuses
 from detectron_operator.api import TrainingJob
 from detectron_operator.gang import Gang
 from detectron_operator.history import History
+from detectron_operator.progress import Progress
 from detectron_operator.status import Stored, Words
 
 
 @dataclass(frozen=True, kw_only=True)
 class Situation:
-    """A job, what its status says was decided, its pods, and the numbers that its trainer reports."""
+    """A job, what its status says was decided, its pods, and what its trainer reports."""
 
     job: TrainingJob
     stored: Stored
     gang: Gang
+    progress: Progress | None
     numbers: Mapping[str, object]
     now: datetime
 
@@ -60,6 +62,8 @@ class Situation:
             "replicaStatuses": dict(self.gang.replicas() if replicas is None else replicas),
             **self.numbers_in(phase),
         }
+        if ledger.FIELD in old:
+            desired[ledger.FIELD] = old[ledger.FIELD]
         if self.stored.started or phase != reasons.SUSPENDED:
             desired["startTime"] = old.get("startTime", numbers.timestamp(self.now))
         if phase in reasons.TERMINAL:

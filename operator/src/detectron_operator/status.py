@@ -150,6 +150,14 @@ def true_since(status: Mapping[str, object], kind: str) -> datetime | None:
     return shape.time(condition.get("lastTransitionTime"), f"status.conditions[{kind}].lastTransitionTime")
 
 
+def turned(status: Mapping[str, object], kind: str) -> datetime | None:
+    """When a condition last changed, None where there is none."""
+    condition = _condition(status, kind)
+    if not condition:
+        return None
+    return shape.time(condition.get("lastTransitionTime"), f"status.conditions[{kind}].lastTransitionTime")
+
+
 def changed_fields(stored: Mapping[str, object], desired: Mapping[str, object]) -> frozenset[str]:
     """Top-level fields in which two statuses differ."""
     return frozenset(

@@ -39,7 +39,8 @@ class Plan:
     """The next step; an empty one means that all is as it should be.
 
     `status` is the complete desired status, None where it stands already. `requeue_after` is in seconds.
-    `poll` is the address, ready for a URL, of the pod whose /progress to follow.
+    `poll` is the address, ready for a URL, of the pod whose /progress to follow. `delete_job` asks for the
+    deletion of the job itself, in just this version.
     """
 
     create: tuple[CreateChild, ...] = ()
@@ -48,6 +49,7 @@ class Plan:
     events: tuple[Event, ...] = ()
     requeue_after: float | None = None
     poll: str | None = None
+    delete_job: bool = False
 
 
 @dataclass(frozen=True)

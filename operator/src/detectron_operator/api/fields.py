@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 
 from detectron_operator import shape
 from detectron_operator.shape import MISSING
@@ -21,6 +22,11 @@ def part(raw: Raw, path: str, key: str) -> Raw:
 def integer(raw: Raw, path: str, key: str, *, at_least: int, at_most: int) -> int:
     """A whole number within bounds, both included."""
     return shape.integer(raw.get(key, MISSING), f"{path}.{key}", at_least=at_least, at_most=at_most)
+
+
+def optional_seconds(raw: Raw, path: str, key: str, *, at_most: int) -> timedelta | None:
+    """A duration in whole seconds, None where the field is absent."""
+    return timedelta(seconds=integer(raw, path, key, at_least=0, at_most=at_most)) if key in raw else None
 
 
 def boolean(raw: Raw, path: str, key: str) -> bool:

@@ -118,6 +118,9 @@ class Controller:
             await self._write_status(entry, step.status)
         for event in step.events:
             await self._post(entry, event)
+        if step.delete_job:
+            logger.info("%s: deleted, as runPolicy.ttlSecondsAfterFinished asks", entry.job)
+            await self._client.delete(JOBS, entry.job, entry.meta.uid, version=entry.meta.version)
 
     async def _create(self, entry: Entry[Object], child: CreateChild) -> None:
         resource = resource_of(child.manifest)

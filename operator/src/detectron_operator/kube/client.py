@@ -128,10 +128,19 @@ class Client:
         return await self._request("create", resource, resource.path(namespace), what, body=manifest)
 
     async def delete(
-        self, resource: Resource, key: Key, uid: str, grace_seconds: int | None = None
+        self,
+        resource: Resource,
+        key: Key,
+        uid: str,
+        grace_seconds: int | None = None,
+        version: int | None = None,
     ) -> Object | None:
-        """Ask for the deletion of this very object; None if it is gone already or another has its name."""
-        body: dict[str, object] = {"preconditions": {"uid": uid}}
+        """Ask for the deletion of this very object, of this very version where one is given.
+
+        None if it is gone already, or another one now.
+        """
+        preconditions = {"uid": uid} | ({} if version is None else {"resourceVersion": str(version)})
+        body: dict[str, object] = {"preconditions": preconditions}
         if grace_seconds is not None:
             body["gracePeriodSeconds"] = grace_seconds
         what = f"delete {resource.plural} {key}"

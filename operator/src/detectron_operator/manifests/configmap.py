@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 
 from detectron_operator import names
 from detectron_operator.api import TrainingJob
@@ -13,7 +12,7 @@ MANIFEST_KEY = "job.yaml"
 
 
 def configmap(job: TrainingJob) -> dict[str, object]:
-    """One for all attempts: what may change in a spec (`suspend`) is false wherever a pod reads it."""
+    """One for all attempts: without `runPolicy`, which may change and is none of a pod's business."""
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -24,12 +23,10 @@ def configmap(job: TrainingJob) -> dict[str, object]:
 
 
 def _manifest(job: TrainingJob) -> str:
-    run_policy = job.spec.document["runPolicy"]
-    policy = dict(run_policy) if isinstance(run_policy, Mapping) else {}
     document = {
         "apiVersion": names.API_VERSION,
         "kind": names.KIND,
         "metadata": {"name": job.name, "namespace": job.namespace},
-        "spec": {**job.spec.document, "runPolicy": {**policy, "suspend": False}},
+        "spec": {name: value for name, value in job.spec.document.items() if name != "runPolicy"},
     }
     return json.dumps(document, ensure_ascii=False, sort_keys=True)

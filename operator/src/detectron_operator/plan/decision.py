@@ -6,14 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from detectron_operator import numbers, reasons
+from detectron_operator import ledger, numbers, reasons
 from detectron_operator import status as statuses
 from detectron_operator.api import SpecError, TrainingJob
 from detectron_operator.gang import assemble, latest_progress
 from detectron_operator.loss import next_loss
 from detectron_operator.observed import Pod
-from detectron_operator.plan.finishing import clean_up, succeed
+from detectron_operator.plan.cleaning import clean_up
+from detectron_operator.plan.deadlines import left_to_run, too_long
+from detectron_operator.plan.finishing import succeed
 from detectron_operator.plan.restarting import end_attempt, ended
+from detectron_operator.plan.stalling import left_to_get_on, stalled
 from detectron_operator.plan.starting import start
 from detectron_operator.plan.suspending import resume, suspend
 from detectron_operator.progress import Progress
@@ -39,12 +42,15 @@ def plan(
         return Plan()
     stored = statuses.read(job.status)
     gang = assemble(job, stored.history.attempt, pods)
-    reported = numbers.merged(job.status, latest_progress(gang, progress))
-    situation = Situation(job=job, stored=stored, gang=gang, numbers=reported, now=now)
+    told = latest_progress(gang, progress)
+    s = Situation(
+        job=job, stored=stored, gang=gang, progress=told, numbers=numbers.merged(job.status, told), now=now
+    )
     if stored.finished:
-        return _in_time_for_losses(clean_up(situation), situation)
-    step = _held_back(_decide(situation, defaults, refusal), situation, defaults.progress_period)
-    return replace(_in_time_for_losses(step, situation), poll=gang.poll)
+        return _accounted(soonest(clean_up(s), next_loss(gang.alive, now)), s)
+    step = _held_back(_decide(s, defaults, refusal), s, defaults.progress_period)
+    step = soonest(step, next_loss(gang.alive, now), left_to_run(s))
+    return replace(_accounted(step, s), poll=gang.poll)
 
 
 def plan_invalid(raw: Mapping[str, object], error: SpecError, now: datetime) -> Plan:
@@ -64,6 +70,9 @@ def _decide(s: Situation, defaults: Defaults, refusal: Refusal | None) -> Plan:
     """The rules, most final first."""
     if s.gang.finisher is not None:
         return succeed(s)
+    left = left_to_run(s)
+    if left is not None and left <= 0:
+        return too_long(s)
     if s.job.spec.run_policy.suspend:
         return suspend(s)
     if s.stored.suspended:
@@ -73,14 +82,24 @@ def _decide(s: Situation, defaults: Defaults, refusal: Refusal | None) -> Plan:
         return end_attempt(s, ending)
     if any(pod.alive for pod in s.gang.older) or not (s.gang.running and s.stored.children_known):
         return start(s, defaults, refusal)
+    hang = stalled(s)
+    if hang is not None:
+        return end_attempt(s, hang)
     words = Words(reason=reasons.GANG_RUNNING, message=f"Training on {s.gang.in_words}")
-    return Plan(status=s.status(reasons.RUNNING, words))
+    return Plan(status=s.status(reasons.RUNNING, words), requeue_after=left_to_get_on(s))
 
 
-def _in_time_for_losses(step: Plan, s: Situation) -> Plan:
-    """The step with another look no later than when a pod's silence comes to mean that it is lost."""
-    looks = [look for look in (step.requeue_after, next_loss(s.gang.alive, s.now)) if look is not None]
-    return replace(step, requeue_after=min(looks, default=None))
+def _accounted(step: Plan, s: Situation) -> Plan:
+    """The step with the job's account brought up to date in the status that it writes anyway."""
+    if step.status is None:
+        return step
+    return replace(step, status=ledger.brought_up(s.job.status, step.status, s.progress, s.now))
+
+
+def soonest(step: Plan, *looks: float | None) -> Plan:
+    """The step with another look no later than after the smallest of these seconds."""
+    due = [look for look in (step.requeue_after, *looks) if look is not None]
+    return replace(step, requeue_after=max(0.0, min(due)) if due else None)
 
 
 def _held_back(step: Plan, s: Situation, period: float) -> Plan:
@@ -91,4 +110,4 @@ def _held_back(step: Plan, s: Situation, period: float) -> Plan:
     if changed <= {"lastUpdatedTime"}:
         return replace(step, status=None)
     wait = numbers.wait(s.job.status, step.status, s.now, period) if changed <= numbers.FIELDS else 0.0
-    return replace(step, status=None, requeue_after=wait) if wait > 0 else step
+    return soonest(replace(step, status=None), wait) if wait > 0 else step

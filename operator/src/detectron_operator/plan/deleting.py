@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from detectron_operator.loss import is_lost
@@ -11,6 +11,16 @@ from detectron_operator.steps import DeletePod
 
 FAILURE_GRACE_SECONDS = 10
 """What survivors of a failed gang get: they cannot save a checkpoint together any more."""
+
+HUNG_GRACE_SECONDS = 2
+"""What the peers of a hung gang get: the one that hangs heeds no signal, and nobody knows which it is."""
+
+
+def stop_hung(pods: Sequence[Pod], now: datetime) -> tuple[DeletePod, ...]:
+    """Stops the peers first: once the broken connection frees rank 0, it saves the last whole iteration."""
+    peers, firsts = [pod for pod in pods if pod.index], [pod for pod in pods if not pod.index]
+    grace = FAILURE_GRACE_SECONDS + HUNG_GRACE_SECONDS
+    return deletions(peers, HUNG_GRACE_SECONDS, now) + deletions(firsts, grace, now)
 
 
 def deletions(pods: Iterable[Pod], grace_seconds: int | None, now: datetime) -> tuple[DeletePod, ...]:

@@ -1,14 +1,11 @@
-"""The end of a job: success, failure, and freeing what a finished job still holds."""
+"""The end of a job: success and failure."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 
-from detectron_operator import reasons, shape
-from detectron_operator import status as statuses
+from detectron_operator import reasons
 from detectron_operator.ending import Ending
-from detectron_operator.plan.deleting import FAILURE_GRACE_SECONDS, deletions
 from detectron_operator.situation import Situation
 from detectron_operator.status import Words
 from detectron_operator.steps import Event, Plan
@@ -25,25 +22,8 @@ def succeed(s: Situation) -> Plan:
     return Plan(status=s.status(reasons.SUCCEEDED, words), requeue_after=linger)
 
 
-def fail(s: Situation, ending: Ending, words: Words) -> Plan:
-    desired = s.status(reasons.FAILED, words) | {"failure": ending.record()}
+def fail(s: Situation, ending: Ending | None, words: Words) -> Plan:
+    """Fail the job; without an ending no pod is to blame."""
+    record = {"reason": words.reason, "message": words.bounded} if ending is None else ending.record()
+    desired = s.status(reasons.FAILED, words) | {"failure": record}
     return Plan(status=desired, events=(Event(words.reason, words.bounded, "Warning"),), requeue_after=0.0)
-
-
-def clean_up(s: Situation) -> Plan:
-    """Free what a finished job still holds; its numbers change only while its last pods are ending."""
-    ending = shape.mapping(s.job.status.get("replicaStatuses", {}), "status.replicaStatuses").get("active")
-    desired = {**s.job.status, "observedGeneration": s.job.generation}
-    if ending:
-        desired |= s.numbers_in(s.stored.phase) | {"replicaStatuses": s.gang.replicas()}
-    changed = statuses.changed_fields(s.job.status, desired)
-    kept = Plan(status=desired if changed else None)
-    if not s.gang.alive:
-        return kept
-    if s.stored.phase == reasons.FAILED:
-        return replace(kept, delete=deletions(s.gang.alive, FAILURE_GRACE_SECONDS, s.now))
-    completed = shape.time(s.job.status.get("completionTime"), "status.completionTime")
-    left = (completed + LINGER - s.now).total_seconds()
-    if 0 < left <= LINGER.total_seconds():
-        return replace(kept, requeue_after=left)
-    return replace(kept, delete=deletions(s.gang.alive, None, s.now))

@@ -8,7 +8,8 @@ from detectron_operator.manifests.configmap import configmap
 from detectron_operator.manifests.gang import pod_group
 from detectron_operator.manifests.pod import pod
 from detectron_operator.manifests.service import service
-from detectron_operator.plan.deleting import FAILURE_GRACE_SECONDS, deletions
+from detectron_operator.plan.deadlines import left_to_start, not_started
+from detectron_operator.plan.deleting import FAILURE_GRACE_SECONDS, deletions, stop_hung
 from detectron_operator.situation import Situation
 from detectron_operator.status import Words
 from detectron_operator.steps import CreateChild, Defaults, Event, Plan, Refusal
@@ -33,7 +34,10 @@ def _clear_the_way(s: Situation) -> Plan:
         message=f"Waiting for pod {first.name} on {first.node or 'no node'} to stop, of an earlier attempt",
     )
     grace = FAILURE_GRACE_SECONDS if failed else None
-    return Plan(status=s.status(_phase_until_running(s), words), delete=deletions(leftover, grace, s.now))
+    desired = s.status(_phase_until_running(s), words)
+    if statuses.condition_reason(s.job.status, "Restarting") == reasons.PROGRESS_DEADLINE_EXCEEDED:
+        return Plan(status=desired, delete=stop_hung(leftover, s.now))
+    return Plan(status=desired, delete=deletions(leftover, grace, s.now))
 
 
 def _wait(s: Situation) -> Plan:
@@ -50,9 +54,13 @@ def _gather(s: Situation, defaults: Defaults, refusal: Refusal | None) -> Plan:
     words = s.gang.waiting()
     if refusal is not None and children:
         words = Words(reason=refusal.reason, message=refusal.message)
+    left = left_to_start(s)
+    if left is not None and left <= 0 and refusal is None:
+        return not_started(s, words)
     desired = s.status(_phase_until_running(s), words, replicas=s.gang.replicas(created=len(s.gang.missing)))
     created = Event(reasons.CREATED, f"Created a gang of {s.gang.in_words}", "Normal")
-    return Plan(create=children, status=desired, events=(created,) if not s.stored.phase else ())
+    events = (created,) if not s.stored.phase else ()
+    return Plan(create=children, status=desired, events=events, requeue_after=left)
 
 
 def _children(s: Situation, trainer_image: str) -> tuple[CreateChild, ...]:

@@ -9,6 +9,8 @@ from pydantic import Field, StringConstraints, model_validator
 from detectron_trainer.job.manifest.part import ClusterName, Part
 
 Reason = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9]*$", max_length=64)]
+ProgressDeadline = Literal[0] | Annotated[int, Field(ge=10, le=604800)]
+"""Seconds; 0 turns it off."""
 Signal = Annotated[str, StringConstraints(pattern=r"^SIG[A-Z0-9]+$", max_length=16)]
 
 
@@ -64,4 +66,9 @@ class RunPolicy(Part):
     backoff_limit: Annotated[int, Field(ge=0, le=1000)] = 3
     max_backoff_seconds: Annotated[int, Field(ge=0, le=3600)] = 300
     failure_policy: FailurePolicy | None = None
+    active_deadline_seconds: Annotated[int, Field(ge=1, le=31536000)] | None = None
+    startup_deadline_seconds: Annotated[int, Field(ge=1, le=31536000)] | None = None
+    progress_deadline_seconds: ProgressDeadline | None = None
+    ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=31536000)] | None = None
+    clean_pod_policy: Literal["Running", "All"] = "Running"
     scheduling_policy: SchedulingPolicy | None = None
