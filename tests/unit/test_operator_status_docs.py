@@ -13,7 +13,7 @@ from detectron_operator.plan.restarting import REJECTION_PAUSE
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "status.md").read_text()
 NAMED = set(re.findall(r"`([A-Z][A-Za-z]+)`", TEXT))
-VERDICT_ONLY = {reasons.COMPLETED}
+VERDICT_ONLY = {reasons.COMPLETED, reasons.NEW}
 
 
 def test_every_reason_is_explained() -> None:
