@@ -31,6 +31,15 @@ class FakeKubelet:
             containerStatuses=[_container(running={"startedAt": _now()}, ready=True)],
         )
 
+    def unready(self, pod: str) -> None:
+        """The pod's container runs and does not answer its readiness probe."""
+        reason = {"reason": "ContainersNotReady", "lastTransitionTime": _now()}
+        self._report(
+            pod,
+            conditions=[{"type": "Ready", "status": "False", **reason}],
+            containerStatuses=[_container(running={"startedAt": _now()})],
+        )
+
     def end(self, pod: str, exit_code: int, document: Object | None = None) -> None:
         """The pod's container ended and left a document as its termination message."""
         ended = {

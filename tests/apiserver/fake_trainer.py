@@ -2,6 +2,8 @@
 
 import json
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -32,11 +34,14 @@ class FakeTrainer:
     def __init__(self) -> None:
         self.document: Object | bytes = progress(0)
         self.asked = 0
+        self._speaks = threading.Event()
+        self._speaks.set()
         trainer = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 trainer.asked += 1
+                trainer._speaks.wait()
                 document = trainer.document
                 content = document if isinstance(document, bytes) else json.dumps(document).encode()
                 self.send_response(200)
@@ -59,6 +64,15 @@ class FakeTrainer:
     ) -> None:
         self._server.shutdown()
         self._server.server_close()
+
+    @contextmanager
+    def mute(self) -> Iterator[None]:
+        """Take connections and let whoever asks wait, as a process does that stands still."""
+        self._speaks.clear()
+        try:
+            yield
+        finally:
+            self._speaks.set()
 
     def await_look(self) -> None:
         """Wait until somebody has asked for the document as it is now."""

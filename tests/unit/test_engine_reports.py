@@ -4,6 +4,7 @@ import json
 
 from prometheus_client import generate_latest
 
+from detectron_operator.engine.poller import Silence
 from detectron_operator.engine.reports import Reports
 from detectron_operator.kube.objects import Key
 from detectron_operator.metrics import Metrics
@@ -79,7 +80,7 @@ def test_nonsense_and_silence_change_nothing_and_are_counted() -> None:
     setting.now = 10
     for content in (b"", b"\xff", b"{}", b"[" * 100_000, b'{"version": 2}'):
         setting.reports.take(JOB, content)
-    setting.reports.take(JOB, None)
+    setting.reports.take(JOB, Silence.UNREACHABLE)
     assert iteration(setting.reports) == 1
     assert setting.news == [JOB]
     assert (setting.polls("read"), setting.polls("malformed"), setting.polls("unreachable")) == (1, 5, 1)
@@ -98,3 +99,15 @@ def test_no_metric_names_a_job() -> None:
     setting = Setting()
     setting.reports.take(JOB, document(1))
     assert b"default" not in generate_latest(setting.metrics.registry)
+
+
+def test_a_pod_that_lets_us_wait_is_news_when_it_begins_and_when_it_ends() -> None:
+    setting = Setting()
+    setting.reports.take(JOB, document(1))
+    for silence in (Silence.UNREACHABLE, Silence.TIMED_OUT, Silence.TIMED_OUT):
+        setting.reports.take(JOB, silence)
+    assert setting.reports.is_mute(JOB)
+    assert setting.news == [JOB] * 2
+    setting.reports.take(JOB, Silence.UNREACHABLE)
+    assert not setting.reports.is_mute(JOB)
+    assert setting.news == [JOB] * 3

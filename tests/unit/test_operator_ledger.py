@@ -116,8 +116,8 @@ def test_a_rollback_repeats_iterations_within_one_life() -> None:
 
 
 def test_workers_that_begin_anew_in_their_pods_are_another_life() -> None:
-    spent = Ledger(cause="ProcessFailed").heard(told(60, trained=60)).heard(told(61, process=9, trained=11))
-    assert spent.losses == {"ProcessFailed": Loss(iterations=10, repeated=10)}
+    spent = Ledger(cause="OOMKilled").heard(told(60, trained=60)).heard(told(61, process=9, trained=11))
+    assert spent.losses == {"WorkersRestarted": Loss(iterations=10, repeated=10)}
     assert (spent.useful_iterations, spent.useful) == (61, 61)
 
 

@@ -43,10 +43,14 @@ class Life:
         return dict(self.raw.get("status", {}))
 
     def look(
-        self, pods: Iterable[Pod] = (), progress: Progress | None = None, refusal: Refusal | None = None
+        self,
+        pods: Iterable[Pod] = (),
+        progress: Progress | None = None,
+        refusal: Refusal | None = None,
+        mute: bool = False,
     ) -> Plan:
         """What would be done now."""
-        return plan(parse(self.raw), tuple(pods), progress, self.now, DEFAULTS, refusal)
+        return plan(parse(self.raw), tuple(pods), progress, self.now, DEFAULTS, refusal, mute=mute)
 
     def step(self, pods: Iterable[Pod] = (), progress: Progress | None = None, **others: Any) -> Plan:
         """Do it."""

@@ -22,6 +22,8 @@ OTHER = "Other"
 """Takes the losses by further causes."""
 ROLLBACK = "NonFiniteLoss"
 """Why a process goes back to an earlier iteration by itself."""
+IN_PLACE = "WorkersRestarted"
+"""Why another process trains in the same attempt: torchrun started it anew in its pod."""
 
 _LARGEST = 2**53
 _SUMS = {
@@ -120,7 +122,8 @@ class Ledger:
             begun = new.iteration - new.trained if old is None else old.iteration
             mean = old.training / old.trained if old is not None and old.trained else 0.0
             back = max(0, begun - (new.iteration - new.trained))
-            return self._with(new, None, begun, back, mean, self.cause)
+            in_place = old is not None and new.attempt == old.attempt
+            return self._with(new, None, begun, back, mean, IN_PLACE if in_place else self.cause)
         if (new.attempt, new.start_time) < (old.attempt, old.start_time) or new.trained < old.trained:
             return self
         back = max(0, new.trained - old.trained - (new.iteration - old.iteration))

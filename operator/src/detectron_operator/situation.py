@@ -17,12 +17,16 @@ from detectron_operator.status import Stored, Words
 
 @dataclass(frozen=True, kw_only=True)
 class Situation:
-    """A job, what its status says was decided, its pods, and what its trainer reports."""
+    """A job, what its status says was decided, its pods, and what its trainer reports.
+
+    `mute` says that rank 0 takes connections and does not answer.
+    """
 
     job: TrainingJob
     stored: Stored
     gang: Gang
     progress: Progress | None
+    mute: bool
     numbers: Mapping[str, object]
     now: datetime
 

@@ -108,7 +108,8 @@ class Controller:
         except SpecError as error:
             return plan_invalid(entry.value, error, now)
         pods = self._cache.pods_of(entry.job, job.uid)
-        return plan(job, pods, self._reports.get(entry.job), now, self._defaults, refusal)
+        said, mute = self._reports.get(entry.job), self._reports.is_mute(entry.job)
+        return plan(job, pods, said, now, self._defaults, refusal, mute=mute)
 
     async def _execute(self, entry: Entry[Object], step: Plan) -> None:
         for children in _in_order(step.create):

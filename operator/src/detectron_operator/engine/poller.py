@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from enum import Enum, auto
 
 import aiohttp
 
@@ -17,8 +18,18 @@ AT_ONCE = 32
 
 logger = logging.getLogger(__name__)
 
-Deliver = Callable[[Key, bytes | None], None]
-"""Told what a job's first pod said: None if it said nothing."""
+
+class Silence(Enum):
+    """Why a pod said nothing."""
+
+    UNREACHABLE = auto()
+    """Nobody listens there, the way is closed, or the answer is none."""
+    TIMED_OUT = auto()
+    """Whoever listens did not answer, or what was sent got lost."""
+
+
+Deliver = Callable[[Key, bytes | Silence], None]
+"""Told what a job's first pod said."""
 
 
 class Poller:
@@ -71,14 +82,16 @@ class Poller:
     async def _ask(
         self, session: aiohttp.ClientSession, slots: asyncio.Semaphore, job: Key, host: str
     ) -> None:
-        content: bytes | None = None
+        content: bytes | Silence = Silence.UNREACHABLE
         async with slots:
             try:
                 url = f"http://{host}:{self._port}/progress"
                 async with session.get(url, allow_redirects=False) as answer:
                     if answer.status == 200:
                         content = await _read(answer.content)
-            except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            except TimeoutError:
+                content = Silence.TIMED_OUT
+            except (aiohttp.ClientError, OSError, ValueError) as error:
                 logger.debug("no progress from %s at %s: %s", job, host, error)
         if self._hosts.get(job) == host:
             self._deliver(job, content)

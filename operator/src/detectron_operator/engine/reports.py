@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from detectron_operator.engine.poller import Silence
 from detectron_operator.kube.objects import Key
 from detectron_operator.metrics import Metrics
 from detectron_operator.progress import Progress, ProgressError, parse
@@ -39,6 +40,7 @@ class Reports:
         self._news = news
         self._metrics = metrics
         self._newest: dict[Key, Report] = {}
+        self._mute: set[Key] = set()
 
     def get(self, job: Key) -> Progress | None:
         """What the job said last; None if nothing."""
@@ -48,10 +50,16 @@ class Reports:
     def forget(self, job: Key) -> None:
         """Drop what the job said."""
         self._newest.pop(job, None)
+        self._mute.discard(job)
 
-    def take(self, job: Key, content: bytes | None) -> None:
-        """Take in what a job's first pod answered; None if it did not."""
-        if content is None:
+    def is_mute(self, job: Key) -> bool:
+        """Whether the job's first pod lets the last poll wait in vain, which one that is gone does not."""
+        return job in self._mute
+
+    def take(self, job: Key, content: bytes | Silence) -> None:
+        """Take in what a job's first pod answered."""
+        self._note_mute(job, content is Silence.TIMED_OUT)
+        if isinstance(content, Silence):
             self._metrics.polls.labels("unreachable").inc()
             return
         try:
@@ -67,3 +75,12 @@ class Reports:
             self._news(job)
         else:
             self._newest[job] = replace(known, newest=progress)
+
+    def _note_mute(self, job: Key, mute: bool) -> None:
+        if mute == (job in self._mute):
+            return
+        if mute:
+            self._mute.add(job)
+        else:
+            self._mute.discard(job)
+        self._news(job)

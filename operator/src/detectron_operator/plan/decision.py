@@ -32,8 +32,10 @@ def plan(
     now: datetime,
     defaults: Defaults,
     refusal: Refusal | None = None,
+    *,
+    mute: bool = False,
 ) -> Plan:
-    """The next step for a job.
+    """The next step for a job; `mute` says that rank 0 lets whoever asks for its progress wait in vain.
 
     A decision that later ones rest on (a new attempt, the end) is written to the status before anything
     follows from it, so that whoever plans next, after a crash or not, comes to the same.
@@ -44,7 +46,13 @@ def plan(
     gang = assemble(job, stored.history.attempt, pods)
     told = latest_progress(gang, progress)
     s = Situation(
-        job=job, stored=stored, gang=gang, progress=told, numbers=numbers.merged(job.status, told), now=now
+        job=job,
+        stored=stored,
+        gang=gang,
+        progress=told,
+        mute=mute,
+        numbers=numbers.merged(job.status, told),
+        now=now,
     )
     if stored.finished:
         return _accounted(soonest(clean_up(s), next_loss(gang.alive, now)), s)

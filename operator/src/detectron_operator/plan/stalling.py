@@ -1,9 +1,10 @@
 """A gang that runs and does not get on: a process hangs, and all others wait for it.
 
 The trainer's document tells how long rank 0 has not got on; a rank that hangs stops rank 0 too, in the
-exchange of gradients. The thread that serves the document lives on while the one that trains hangs. Where it
-does not, because the whole process stands still, the kubelet finds the pod not ready. Silence towards the
-operator alone means nothing: a network policy, or the operator's own network, may be the cause.
+exchange of gradients. The thread that serves the document lives on while the one that trains hangs. Where
+the whole process stands still it takes connections and does not answer, neither the operator nor the kubelet,
+which finds the pod not ready. Neither silence alone says so: a network policy may keep the operator away, and
+a process that is being started anew refuses connections.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ def _idle(s: Situation) -> timedelta | None:
     first = s.gang.current.get(0)
     document = _document(s)
     told = document.work.idle if document is not None and document.work is not None else None
-    if first is None or first.unready_since is None:
+    if first is None or first.unready_since is None or not s.mute:
         return told
     earlier = ledger.read(s.job.status).told
     if told is None and (earlier is None or earlier.attempt != s.gang.attempt):
