@@ -105,7 +105,6 @@ BOARD = Board(
                     "Age of the jobs whose pods do not run yet.",
                     Query(f"topk(10, {age('created', 'New|Pending')})", NAMED),
                     unit="s",
-                    width=8,
                 ),
                 graph(
                     "Restarts by cause",
@@ -116,14 +115,18 @@ BOARD = Board(
                         "{{reason}}",
                     ),
                     unit="none",
-                    width=8,
+                ),
+                bars(
+                    "Time lost by cause",
+                    "Time without progress and time of iterations trained in vain, over all jobs.",
+                    Query(f"sum by (cause) (detectron_job_lost_seconds{{{JOBS}}})", "{{cause}}"),
+                    unit="s",
                 ),
                 bars(
                     "Failures by reason",
                     "Failed jobs that are still there, by the reason in their status.",
                     Query(f"sum by (reason) (detectron_job_failure_info{{{JOBS}}})", "{{reason}}"),
                     unit="none",
-                    width=8,
                 ),
             ],
         ),

@@ -192,6 +192,32 @@ KEEPING = Row(
     ],
 )
 
+GOODPUT = Row(
+    "Where time went",
+    [
+        number(
+            "Goodput",
+            "Time of iterations that were kept, over all time that was not suspended.",
+            Query(f"detectron_job_goodput_ratio{{{JOB}}}"),
+            unit="percentunit",
+        ),
+        bars(
+            "Time of the trainer",
+            "What the trainer spent its time on; useful are iterations that were kept.",
+            Query(f"detectron_job_trainer_seconds{{{JOB}}}", "{{activity}}"),
+            unit="s",
+            width=10,
+        ),
+        bars(
+            "Time lost by cause",
+            "Time without progress and time of iterations trained in vain, by the reason of the restart.",
+            Query(f"detectron_job_lost_seconds{{{JOB}}}", "{{cause}}"),
+            unit="s",
+            width=10,
+        ),
+    ],
+)
+
 DEVICES = Row(
     "GPU memory",
     [
@@ -219,7 +245,7 @@ BOARD = Board(
     title="Detectron / Job",
     description="One DetectronTrainingJob: progress, losses, speed, precision, checkpoints and restarts.",
     variables=(NAMESPACE, Variable("training_job", "Job", JOB_QUERY)),
-    rows=(STANDING, LEARNING, SPEED, PRECISION, KEEPING, DEVICES),
+    rows=(STANDING, LEARNING, SPEED, PRECISION, KEEPING, GOODPUT, DEVICES),
     marks=(
         mark("Checkpoints", "training_last_checkpoint_timestamp_seconds", "green"),
         mark("Evaluations", "training_last_evaluation_timestamp_seconds", "purple"),

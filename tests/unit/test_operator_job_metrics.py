@@ -19,6 +19,18 @@ STATUS: dict[str, Any] = {
     "lastCheckpoint": {"iteration": 280, "path": "/output/model_0000279.pth", "time": "2026-05-01T10:58:00Z"},
     "restartsByReason": [{"reason": "NodeLost", "count": 1}, {"reason": "ProcessFailed", "count": 3}],
     "failure": {"reason": "ProcessFailed", "message": "rank 1 failed"},
+    "goodput": {
+        "percentage": 71,
+        "usefulIterations": 300,
+        "usefulSeconds": 2500,
+        "pendingSeconds": 20,
+        "runningSeconds": 3400,
+        "evaluatingSeconds": 400,
+        "losses": [
+            {"cause": "NodeLost", "downSeconds": 60, "repeatedSeconds": 100, "iterations": 12},
+            {"cause": "ProcessFailed", "downSeconds": 30},
+        ],
+    },
 }
 
 
@@ -52,6 +64,26 @@ def test_everything_that_a_status_tells() -> None:
         f"detectron_job_completion_timestamp_seconds{{{of_job}}}": hour + 3600,
         f"detectron_job_last_progress_timestamp_seconds{{{of_job}}}": hour + 3540,
         f"detectron_job_last_checkpoint_timestamp_seconds{{{of_job}}}": hour + 3480,
+        f"detectron_job_goodput_ratio{{{of_job}}}": 0.71,
+        f"detectron_job_useful_iterations{{{of_job}}}": 300,
+        **{
+            f'detectron_job_wall_seconds{{{in_namespace},state="{state}",{named}}}': seconds
+            for state, seconds in {"pending": 20, "running": 3400, "suspended": 0, "down": 90}.items()
+        },
+        **{
+            f'detectron_job_trainer_seconds{{activity="{activity}",{of_job}}}': seconds
+            for activity, seconds in {
+                "starting": 0,
+                "useful": 2500,
+                "evaluating": 400,
+                "checkpointing": 0,
+                "repeated": 100,
+            }.items()
+        },
+        f'detectron_job_lost_seconds{{cause="NodeLost",{of_job}}}': 160,
+        f'detectron_job_lost_seconds{{cause="ProcessFailed",{of_job}}}': 30,
+        f'detectron_job_lost_iterations{{cause="NodeLost",{of_job}}}': 12,
+        f'detectron_job_lost_iterations{{cause="ProcessFailed",{of_job}}}': 0,
         "detectron_operator_unreadable_jobs": 0,
     }
 
@@ -76,7 +108,8 @@ def test_a_status_of_another_shape_costs_the_others_nothing() -> None:
         job("x", "text"),
         job("y", {"phase": 7}),
         job("z", {"restartsByReason": [{"reason": "a", "count": -1}]}),
+        job("w", {"goodput": {"usefulSeconds": "many"}}),
     ]
     series = exported(*broken, job("cats", STATUS))
-    assert series["detectron_operator_unreadable_jobs"] == 3
+    assert series["detectron_operator_unreadable_jobs"] == 4
     assert sum("status_phase" in name for name in series) == 1

@@ -13,6 +13,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from detectron_operator import reasons, shape
+from detectron_operator.goodput_metrics import GoodputFamilies
 from detectron_operator.shape import ShapeError
 
 Fields = Mapping[str, object]
@@ -45,10 +46,13 @@ class JobCollector(Collector):
             name: GaugeMetricFamily(f"detectron_job_{name}", documentation, labels=_IDENTITY)
             for name, (documentation, _) in _VALUES.items()
         }
+        goodput = GoodputFamilies(_IDENTITY)
         unreadable = 0
         for raw in self._jobs():
             try:
                 job = _Job(raw)
+                if job.goodput is not None:
+                    goodput.add(job.identity, job.goodput)
             except ShapeError:
                 unreadable += 1
                 continue
@@ -59,7 +63,7 @@ class JobCollector(Collector):
                 restarts.add_metric([*job.identity, reason], count)
             for name, value in job.values:
                 values[name].add_metric(job.identity, value)
-        yield from (phases, failures, restarts, *values.values())
+        yield from (phases, failures, restarts, *values.values(), *goodput.families())
         yield GaugeMetricFamily(
             "detectron_operator_unreadable_jobs",
             "Jobs without series of their own, because their status is not of the expected shape.",
@@ -84,6 +88,8 @@ class _Job:
             else None
         )
         self.restarts = tuple(_restarts(status))
+        account = status.get("goodput")
+        self.goodput = None if account is None else shape.mapping(account, "status.goodput")
         self.values = tuple(
             (name, value)
             for name, (_, read) in _VALUES.items()
