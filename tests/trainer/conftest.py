@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from examples.digits import make_digits
 from tests.trainer import tiny
 
 ROOT = Path(__file__).parents[2]
@@ -203,3 +204,11 @@ def alone(launcher: Launcher, tiny_data: Path) -> Run:
 def together(launcher: Launcher, tiny_data: Path) -> Run:
     """The whole job on two processes of one pod, without a break."""
     return launcher.run(tiny.job(tiny_data), processes=2)
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A few small scenes of examples/digits."""
+    folder = tmp_path_factory.mktemp("digits")
+    make_digits.main(["--output", str(folder), "--train", "12", "--validation", "4", "--size", "96"])
+    return folder

@@ -142,6 +142,7 @@ def train(manifest: dict[str, Any], folder: Path, world: World) -> tuple[list[di
     life = Life(
         job=job,
         cfg=found.cfg,
+        recipe=found.recipe,
         pod=pod,
         world=world,
         board=board,

@@ -12,7 +12,7 @@ from detectron2.utils import comm
 
 from detectron_trainer.checkpointing.lineage import Lineage, edits, images_drawn_before, settings_of
 from detectron_trainer.checkpointing.resume import ResumePoint
-from detectron_trainer.data.sampler import SAMPLERS, training_sampler
+from detectron_trainer.recipe.sampler import SAMPLERS, training_sampler
 
 DATASET = [{"annotations": [{"category_id": 0 if n else 1}]} for n in range(10)]
 

@@ -10,7 +10,7 @@ import pytest
 import detectron_trainer.detectron2_compat  # noqa: F401  # isort: skip
 from detectron2.config import get_cfg
 
-from detectron_trainer.data.sampler import SAMPLERS, training_sampler
+from detectron_trainer.recipe.sampler import SAMPLERS, training_sampler
 
 DATASET: list[dict[str, Any]] = [{"annotations": [{"category_id": 0 if n else 1}]} for n in range(10)]
 

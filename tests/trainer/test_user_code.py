@@ -17,20 +17,12 @@ from tensorboard.backend.event_processing.event_accumulator import (  # type: ig
     EventAccumulator,
 )
 
-from examples.digits import make_digits
 from examples.user_code import make_tickets
 from tests.trainer.conftest import ROOT, Launcher, Run, free_port
 
 EXAMPLES = ROOT / "examples" / "user_code"
 SHORT = ["SOLVER.MAX_ITER 6", "SOLVER.CHECKPOINT_PERIOD 2", "SOLVER.STEPS (5,)", "TEST.EVAL_PERIOD 3"]
 LOSSES = {"loss_cls", "loss_box_reg", "loss_mask", "loss_rpn_cls", "loss_rpn_loc"}
-
-
-@pytest.fixture(scope="session")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("digits")
-    make_digits.main(["--output", str(folder), "--train", "12", "--validation", "4", "--size", "96"])
-    return folder
 
 
 def example(name: str, *overrides: str) -> dict[str, Any]:

@@ -161,7 +161,7 @@ def test_names_the_problem(change: Callable[[dict[str, Any]], None], expected: s
     assert problems(wrong(change)) == [expected]
 
 
-@pytest.mark.parametrize("override", ["SOLVER.BASE_LR", "solver 1", "SOLVER.BASE_LR=1"])
+@pytest.mark.parametrize("override", ["SOLVER.BASE_LR", "1SOLVER 1", "SOLVER.BASE_LR=1"])
 def test_an_override_is_a_key_and_a_value(override: str) -> None:
     manifest = document()
     manifest["spec"]["config"]["overrides"] = [override]

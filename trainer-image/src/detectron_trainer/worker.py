@@ -106,6 +106,7 @@ def _run(
             life = Life(
                 job=job,
                 cfg=cfg,
+                recipe=found.recipe,
                 pod=pod,
                 world=world,
                 board=board,

@@ -5,25 +5,22 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Callable, Iterator, Mapping, Sized
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Protocol
 
 import detectron_trainer.detectron2_compat  # noqa: F401  # isort: skip
 
 from detectron2.config import CfgNode
-from detectron2.data import build_detection_test_loader
 from detectron2.evaluation import inference_on_dataset, print_csv_format
 from detectron2.modeling import GeneralizedRCNNWithTTA
 from torch import nn
 
 from detectron_trainer.atomic_file import replaced_atomically
-from detectron_trainer.data.batches import Mapper
-from detectron_trainer.evaluation.evaluators import evaluator_of
 from detectron_trainer.gang.stop import StopRequest
 from detectron_trainer.gang.world import World
 from detectron_trainer.metrics.scalars import AveragePrecision, flatten
 from detectron_trainer.progress.parts import Evaluation
+from detectron_trainer.recipe.recipe import Batches, Recipe
 
 FILE = "evaluation.json"
 TASKS = ("segm", "keypoints", "bbox")
@@ -40,10 +37,6 @@ Results = Mapping[str, Mapping[str, Mapping[str, float]]]
 
 class EvaluationStopped(Exception):  # noqa: N818 - not an error, and all ranks raise it together
     """The run was asked to stop; the evaluation has no result."""
-
-
-class Batches(Sized, Protocol):
-    def __iter__(self) -> Iterator[object]: ...
 
 
 class InterruptibleBatches:
@@ -78,6 +71,7 @@ class InterruptibleBatches:
 
 
 def evaluate(
+    recipe: Recipe,
     cfg: CfgNode,
     model: nn.Module,
     final: bool,
@@ -85,12 +79,11 @@ def evaluate(
     world: World,
     stop: StopRequest,
     got_on: Callable[[], None],
-    mapper: Mapper | None = None,
 ) -> Results:
     """Evaluate `model` (not distributed) on each of DATASETS.TEST; all ranks call it.
 
-    `got_on` is told of batches that are through. `mapper` reads the images in place of Detectron2's own.
-    TEST.AUG adds the results on augmented images to the `final` evaluation, under names that end in ``_TTA``.
+    `got_on` is told of batches that are through. TEST.AUG adds the results on augmented images to the `final`
+    evaluation, under names that end in ``_TTA``.
 
     Raises:
         EvaluationStopped: on all ranks, if any was asked to stop before it was through.
@@ -98,11 +91,11 @@ def evaluate(
     results: dict[str, Mapping[str, Mapping[str, float]]] = {}
     augmented = GeneralizedRCNNWithTTA(cfg, model) if final and cfg.TEST.AUG.ENABLED else None
     for name in cfg.DATASETS.TEST:
-        batches = InterruptibleBatches(_test_batches(cfg, name, mapper), world, stop, got_on)
+        batches = InterruptibleBatches(recipe.test_batches(cfg, name), world, stop, got_on)
         folder = Path(cfg.OUTPUT_DIR, "inference", name)
-        outcome = inference_on_dataset(model, batches, evaluator_of(cfg, name, folder))
+        outcome = inference_on_dataset(model, batches, recipe.evaluator(cfg, name, folder))
         if augmented is not None:
-            more = inference_on_dataset(augmented, batches, evaluator_of(cfg, name, folder / "TTA"))
+            more = inference_on_dataset(augmented, batches, recipe.evaluator(cfg, name, folder / "TTA"))
             outcome = {**outcome, **{f"{task}_TTA": values for task, values in (more or {}).items()}}
         # Rank 0 alone computes the metrics, which takes minutes on large datasets.
         world.barrier()
@@ -110,12 +103,6 @@ def evaluate(
             print_csv_format(outcome)
             results[name] = outcome
     return results
-
-
-def _test_batches(cfg: CfgNode, name: str, mapper: Mapper | None) -> Batches:
-    options = {} if mapper is None else {"mapper": mapper}
-    batches: Batches = build_detection_test_loader(cfg, name, **options)
-    return batches
 
 
 def is_due(cfg: CfgNode, completed: int) -> bool:

@@ -10,10 +10,9 @@ import detectron_trainer.detectron2_compat  # noqa: F401  # isort: skip
 import torch
 import torch.distributed as dist
 from detectron2.config import CfgNode
-from detectron2.modeling import build_model
-from detectron2.solver import build_lr_scheduler, build_optimizer
 from torch import nn
 from torch.amp.grad_scaler import GradScaler
+from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import fp16_compress_hook
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -22,6 +21,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from detectron_trainer.failures import InvalidConfigError, Problem
 from detectron_trainer.gang.world import World
 from detectron_trainer.job.manifest import Precision, TrainingOptions
+from detectron_trainer.recipe.recipe import Distribution, Recipe
 
 
 @dataclass(frozen=True)
@@ -59,19 +59,19 @@ def autocast_dtype(cfg: CfgNode, precision: Precision | None) -> torch.dtype | N
     return {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}[precision]
 
 
-def build_training(cfg: CfgNode, world: World, options: TrainingOptions) -> Training:
+def build_training(recipe: Recipe, cfg: CfgNode, world: World, options: TrainingOptions) -> Training:
     """Build model, optimizer and schedule.
 
     Raises:
         InvalidConfigError: Detectron2 refuses the config; it does so on every rank.
     """
     try:
-        model = build_model(cfg)
+        model = recipe.model(cfg)
         model.train()
         if options.channels_last:
-            model.to(memory_format=torch.channels_last)
-        optimizer = build_optimizer(cfg, model)
-        scheduler = build_lr_scheduler(cfg, optimizer)
+            model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        optimizer = recipe.optimizer(cfg, model)
+        scheduler = recipe.schedule(cfg, optimizer)
     except (KeyError, ValueError, TypeError, AttributeError, AssertionError, NotImplementedError) as error:
         message = f"Detectron2 cannot build the model: {type(error).__name__}: {error}"
         raise InvalidConfigError([Problem("spec.config", message)]) from error
@@ -99,7 +99,7 @@ def share_buffers(training: Training, world: World) -> None:
             dist.broadcast(buffer, src=0)
 
 
-def distribute(model: nn.Module, world: World) -> nn.Module:
+def distribute(model: nn.Module, world: World, distribution: Distribution) -> nn.Module:
     """The model for all ranks together, equal to rank 0's from here on; itself where there is one rank."""
     if world.size == 1:
         return model
@@ -108,6 +108,13 @@ def distribute(model: nn.Module, world: World) -> nn.Module:
     for buffer in model.buffers():
         dist.broadcast(buffer, src=0)
     # As Detectron2's create_ddp_model, which in 0.6 does not take CPU models.
-    return DistributedDataParallel(
-        model, device_ids=devices, broadcast_buffers=False, gradient_as_bucket_view=True
+    distributed = DistributedDataParallel(
+        model,
+        device_ids=devices,
+        broadcast_buffers=False,
+        gradient_as_bucket_view=True,
+        find_unused_parameters=distribution.find_unused_parameters,
     )
+    if distribution.fp16_compression:
+        distributed.register_comm_hook(state=None, hook=fp16_compress_hook)
+    return distributed

@@ -14,14 +14,18 @@ from detectron2.config import CfgNode
 from detectron2.engine import DefaultTrainer
 
 from detectron_trainer.data.datasets import register
-from detectron_trainer.failures import Problem
+from detectron_trainer.failures import InvalidConfigError, Problem
 from detectron_trainer.job.config import base_config, merge_config
+from detectron_trainer.job.lazy_config import in_lazy_words, is_lazy, load_lazy_config, settings
 from detectron_trainer.job.manifest import Job
 from detectron_trainer.job.pod import Mounts
 from detectron_trainer.job.user_code import judge
 from detectron_trainer.preflight.data import DataCheck, DatasetReport, judge_data
 from detectron_trainer.preflight.schedule import count_training_images, doubt_schedule
 from detectron_trainer.preflight.settings import WHERE, judge_settings
+from detectron_trainer.recipe.lazy_recipe import LazyRecipe
+from detectron_trainer.recipe.recipe import Recipe
+from detectron_trainer.recipe.yaml_recipe import YamlRecipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +33,7 @@ class Inspection:
     """The config that the job trains with, and what was found.
 
     Attributes:
+        recipe: builds what the config describes.
         problems: what keeps the job from training.
         warnings: what does not, and is probably not meant.
         datasets: one report for each dataset of the manifest that could be read.
@@ -36,6 +41,7 @@ class Inspection:
     """
 
     cfg: CfgNode
+    recipe: Recipe
     problems: tuple[Problem, ...]
     warnings: tuple[Problem, ...]
     datasets: tuple[DatasetReport, ...]
@@ -60,7 +66,8 @@ def inspect(
     problems = import_plugins(job.spec.plugins)
     problems += _judge_references(job)
     problems += register(job.spec.datasets, mounts)
-    cfg, config_problems = merge_config(job, output, mounts, gpus=gpus)
+    read = _read_lazy_config if is_lazy(job) else _read_yaml_config
+    cfg, recipe, config_problems = read(job, output, mounts, gpus=gpus)
     problems += config_problems
     try:
         cfg = DefaultTrainer.auto_scale_workers(cfg, world_size)
@@ -71,13 +78,34 @@ def inspect(
     problems += judge_settings(job, cfg, world_size)
     findings = judge_data(job, cfg, mounts, data)
     cfg.freeze()
+    problems += findings.problems
+    doubts = () if is_lazy(job) else doubt_schedule(cfg, base_config(job, mounts))
     return Inspection(
         cfg=cfg,
-        problems=tuple(sorted({*problems, *findings.problems})),
-        warnings=tuple(sorted({*doubt_schedule(cfg, base_config(job, mounts)), *findings.warnings})),
+        recipe=recipe,
+        problems=tuple(sorted({in_lazy_words(one) if is_lazy(job) else one for one in problems})),
+        warnings=tuple(sorted({*doubts, *findings.warnings})),
         datasets=findings.reports,
         training_images=count_training_images(cfg, findings.reports),
     )
+
+
+def _read_yaml_config(
+    job: Job, output: Path, mounts: Mounts, *, gpus: bool
+) -> tuple[CfgNode, Recipe, list[Problem]]:
+    cfg, problems = merge_config(job, output, mounts, gpus=gpus)
+    return cfg, YamlRecipe(job.spec.mapper), problems
+
+
+def _read_lazy_config(
+    job: Job, output: Path, mounts: Mounts, *, gpus: bool
+) -> tuple[CfgNode, Recipe, list[Problem]]:
+    """All at once where the config can be read at all; nothing else can be judged where it cannot."""
+    tree, problems = load_lazy_config(job, mounts)
+    if tree is None:
+        raise InvalidConfigError(problems)
+    cfg, more = settings(tree, output, mounts, gpus=gpus)
+    return cfg, LazyRecipe(tree), [*problems, *more]
 
 
 def extend_python_path(job: Job, mounts: Mounts) -> None:

@@ -12,10 +12,11 @@ from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog
 from detectron2.modeling import META_ARCH_REGISTRY, GeneralizedRCNN
 
-from detectron_trainer.data.sampler import SAMPLERS
-from detectron_trainer.evaluation.evaluators import EVALUATORS, evaluator_type
 from detectron_trainer.failures import Problem
+from detectron_trainer.job.lazy_config import is_lazy
 from detectron_trainer.job.manifest import Job
+from detectron_trainer.recipe.evaluators import EVALUATORS, evaluator_type
+from detectron_trainer.recipe.sampler import SAMPLERS
 
 WHERE = "spec.config"
 _OURS_ALONE = "is of our own loop, which spec.trainer replaces"
@@ -24,6 +25,8 @@ _OURS_ALONE = "is of our own loop, which spec.trainer replaces"
 def judge_settings(job: Job, cfg: CfgNode, world_size: int) -> Iterator[Problem]:
     """What keeps `cfg` from being trained by `world_size` processes in the way that `job` asks for."""
     yield from _judge_config(cfg, world_size)
+    if not is_lazy(job):
+        yield from _judge_architecture(cfg)
     if job.spec.trainer is None:
         yield from _judge_our_loop(cfg)
         yield from _judge_best(job, cfg)
@@ -33,7 +36,7 @@ def judge_settings(job: Job, cfg: CfgNode, world_size: int) -> Iterator[Problem]
 
 
 def _judge_config(cfg: CfgNode, world_size: int) -> Iterator[Problem]:
-    batch, architecture = cfg.SOLVER.IMS_PER_BATCH, cfg.MODEL.META_ARCHITECTURE
+    batch = cfg.SOLVER.IMS_PER_BATCH
     for key in ("IMS_PER_BATCH", "MAX_ITER", "CHECKPOINT_PERIOD"):
         if cfg.SOLVER[key] < 1:
             yield Problem(WHERE, f"SOLVER.{key} must be at least 1, not {cfg.SOLVER[key]}")
@@ -43,11 +46,6 @@ def _judge_config(cfg: CfgNode, world_size: int) -> Iterator[Problem]:
             f"SOLVER.IMS_PER_BATCH {batch} is the batch of all processes together and must be divisible by "
             f"their number, {world_size}",
         )
-    if architecture not in META_ARCH_REGISTRY:
-        known = ", ".join(sorted(name for name, _ in META_ARCH_REGISTRY))
-        yield Problem(
-            WHERE, f"MODEL.META_ARCHITECTURE {architecture} is none of {known}; is a plugin missing?"
-        )
     if cfg.SOLVER.AMP.ENABLED and cfg.MODEL.DEVICE == "cpu":
         yield Problem(WHERE, "SOLVER.AMP.ENABLED needs a GPU, and this process sees none")
     if cfg.VIS_PERIOD > 0 and importlib.util.find_spec("matplotlib") is None:
@@ -55,6 +53,15 @@ def _judge_config(cfg: CfgNode, world_size: int) -> Iterator[Problem]:
     if cfg.MODEL.WEIGHTS.startswith("/") and not Path(cfg.MODEL.WEIGHTS).is_file():
         yield Problem("spec.weights.source", f"{cfg.MODEL.WEIGHTS} (MODEL.WEIGHTS) does not exist")
     yield from _judge_dataset_names(cfg)
+
+
+def _judge_architecture(cfg: CfgNode) -> Iterator[Problem]:
+    architecture = cfg.MODEL.META_ARCHITECTURE
+    if architecture not in META_ARCH_REGISTRY:
+        known = ", ".join(sorted(name for name, _ in META_ARCH_REGISTRY))
+        yield Problem(
+            WHERE, f"MODEL.META_ARCHITECTURE {architecture} is none of {known}; is a plugin missing?"
+        )
 
 
 def _judge_best(job: Job, cfg: CfgNode) -> Iterator[Problem]:

@@ -23,17 +23,20 @@ from detectron_trainer.gang.world import World
 from detectron_trainer.job.manifest import Job
 from detectron_trainer.job.pod import Pod
 from detectron_trainer.progress.board import ProgressBoard
+from detectron_trainer.recipe.recipe import Recipe
 
 
 @dataclass(frozen=True, kw_only=True)
 class Life:
     """What to train on this rank, where, with whom, and whom to tell.
 
-    `clock` tells the time of day; `downloads` is the folder that weights are downloaded to.
+    `recipe` builds what the config describes, of which `cfg` has the settings. `clock` tells the time of day;
+    `downloads` is the folder that weights are downloaded to.
     """
 
     job: Job
     cfg: CfgNode
+    recipe: Recipe
     pod: Pod
     world: World
     board: ProgressBoard
@@ -50,7 +53,7 @@ class Life:
         """On rank 0: take possession of the output folder and note the config in it."""
         self.fence.open()
         with replaced_atomically(self.pod.output / "config.yaml", "w") as file:
-            file.write(self.cfg.dump())
+            file.write(self.recipe.dump(self.cfg))
 
     def weights(self, *, here: bool) -> str:
         """A local path for MODEL.WEIGHTS on the ranks that read it, empty for none; see `shared_weights`."""

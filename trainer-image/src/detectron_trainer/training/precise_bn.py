@@ -13,9 +13,10 @@ from torch import nn
 
 from detectron_trainer.checkpointing.lineage import Lineage
 from detectron_trainer.checkpointing.randomness import kept_random_state
-from detectron_trainer.data.batches import Mapper, training_batches
+from detectron_trainer.data.batches import training_batches
 from detectron_trainer.data.readable_images import UnreadableImages
 from detectron_trainer.gang.world import World
+from detectron_trainer.recipe.recipe import Recipe
 
 
 class PreciseBN:
@@ -24,13 +25,13 @@ class PreciseBN:
     Training itself is not disturbed: it draws the same images and random numbers after it.
     """
 
-    def __init__(self, cfg: CfgNode, world: World, lineage: Lineage, mapper: Mapper | None) -> None:
+    def __init__(self, recipe: Recipe, cfg: CfgNode, world: World, lineage: Lineage) -> None:
+        self._recipe = recipe
         self._cfg = cfg.clone()
         self._cfg.defrost()
         self._cfg.DATALOADER.NUM_WORKERS = 0
         self._world = world
         self._lineage = lineage
-        self._mapper = mapper
 
     def is_due(self, completed: int) -> bool:
         """Whether an evaluation by the schedule follows, or the end."""
@@ -43,5 +44,5 @@ class PreciseBN:
             return
         here = replace(self._lineage, start=completed, images_before=self._lineage.images_after(completed))
         with kept_random_state(), EventStorage():
-            batches = training_batches(self._cfg, self._world, here, UnreadableImages(), self._mapper)
+            batches = training_batches(self._recipe, self._cfg, self._world, here, UnreadableImages())
             update_bn_stats(model, batches, self._cfg.TEST.PRECISE_BN.NUM_ITER)

@@ -22,7 +22,7 @@ from detectron_trainer.checkpointing.resume import (
     restore,
     shared_resume_point,
 )
-from detectron_trainer.data.batches import own_mapper, training_batches
+from detectron_trainer.data.batches import training_batches
 from detectron_trainer.data.readable_images import UnreadableImages
 from detectron_trainer.evaluation.evaluation import evaluate, is_owed, read_results
 from detectron_trainer.failures import NonFiniteLossError
@@ -66,7 +66,7 @@ class TrainingRun:
 
     def _live(self, stop: StopRequest) -> None:
         """Train from the newest checkpoint on until the end or the first loss that is not finite."""
-        world = self._life.world
+        world, recipe = self._life.world, self._life.recipe
         point = shared_resume_point(world, self._life.pod.output).on_the_schedule_of(self._life.cfg)
         self._rollbacks = max(self._rollbacks, point.rollbacks)
         self._cfg = cfg = self._lowered_cfg()
@@ -74,7 +74,7 @@ class TrainingRun:
         seed = self._life.prepare(cfg, point.seed)
         lineage = self._continue_lineage(point, seed)
         options = self._life.job.spec.training
-        training = build_training(cfg, world, options)
+        training = build_training(recipe, cfg, world, options)
         owes_evaluation, reporter = self._build_reporter(point)
         checkpoints = Checkpoints(
             self._load(training, point, reporter),
@@ -91,8 +91,6 @@ class TrainingRun:
         )
         self._life.board.update(iteration=min(point.completed, max_iter), max_iterations=max_iter)
         unreadable = UnreadableImages()
-        mapper = own_mapper(self._life.job.spec.mapper, cfg, is_train=True)
-        test_mapper = own_mapper(self._life.job.spec.mapper, cfg, is_train=False)
         loop = TrainingLoop(
             cfg,
             world,
@@ -103,8 +101,8 @@ class TrainingRun:
             stop,
             unreadable,
             self._best_so_far(reporter),
-            partial(evaluate, cfg, world=world, stop=stop, got_on=reporter.got_on, mapper=test_mapper),
-            PreciseBN(cfg, world, lineage, mapper) if cfg.TEST.PRECISE_BN.ENABLED else None,
+            partial(evaluate, recipe, cfg, world=world, stop=stop, got_on=reporter.got_on),
+            PreciseBN(recipe, cfg, world, lineage) if cfg.TEST.PRECISE_BN.ENABLED else None,
             owes_evaluation=owes_evaluation,
             lineage=lineage,
             max_unreadable=options.max_unreadable_images,
@@ -112,7 +110,7 @@ class TrainingRun:
             clock=time.perf_counter,
         )
         with closing(reporter):
-            batches = training_batches(cfg, world, lineage, unreadable, mapper)
+            batches = training_batches(recipe, cfg, world, lineage, unreadable)
             self._restore_randomness(point)
             try:
                 loop.run(batches, point.recent_scalars)
@@ -195,7 +193,7 @@ class TrainingRun:
         return checkpointer
 
     def _distribute(self, training: Training, point: ResumePoint) -> nn.Module:
-        model = distribute(training.model, self._life.world)
+        model = distribute(training.model, self._life.world, self._life.recipe.distribution())
         assert_equal_ranks(self._life.world, training.model, point.completed)
         return model
 

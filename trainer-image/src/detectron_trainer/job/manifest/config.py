@@ -8,7 +8,7 @@ from pydantic import Field, StringConstraints
 
 from detectron_trainer.job.manifest.part import Part
 
-Override = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)* +\S")]
+Override = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)* +\S")]
 
 
 class Config(Part):
