@@ -83,7 +83,12 @@ VARIANTS = [
                 "gracePeriodSeconds": 60,
             },
             "spec/mapper": "my_pkg.data:Mapper",
-            "spec/metrics": {"period": 5, "scalars": ["roi_head/*"], "writers": ["my_pkg.log:Writer"]},
+            "spec/metrics": {
+                "period": 5,
+                "scalars": ["roi_head/*"],
+                "writers": ["my_pkg.log:Writer"],
+                "tls": {"secretName": "metrics-tls"},
+            },
             "spec/training": {
                 "maxUnreadableImages": 10,
                 "gradientAccumulation": 4,
@@ -279,6 +284,12 @@ BAD = [
         "own trainer with a mapper",
         {"spec/trainer": "my_pkg.loops:main", "spec/mapper": "my_pkg.data:Mapper"},
         ("spec", "spec.mapper is of our own loop"),
+    ),
+    Case("TLS without a secret", {"spec/metrics": {"tls": {}}}, ("spec.metrics.tls.secretName",)),
+    Case(
+        "TLS of another namespace's secret",
+        {"spec/metrics": {"tls": {"secretName": "a/b"}}},
+        ("spec.metrics.tls.secretName",),
     ),
     Case("writer without a name", {"spec/metrics": {"writers": ["w"]}}, ("spec.metrics.writers[0]",)),
     Case("trainer without a name", {"spec/trainer": "my_pkg.loops"}, ("spec.trainer",)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from detectron_operator.labels import METRICS_SCHEME
 from detectron_operator.settings import Settings, parse
 from tests.chart.helm import (
     CHART,
@@ -109,6 +111,20 @@ def test_the_operator_s_own_pod_is_restricted(values: Values) -> None:
     assert list(violations(pod)) == []
     assert pod["containers"][0]["securityContext"]["readOnlyRootFilesystem"] is True
     assert pod["containers"][0]["volumeMounts"] == [{"name": "tmp", "mountPath": "/tmp"}]
+
+
+def test_prometheus_follows_jobs_that_serve_over_tls() -> None:
+    tls = {"ca": {"configMap": {"name": "ca", "key": "ca.crt"}}, "serverName": "metrics.example"}
+    values = {"monitoring": {"podMonitors": {"enabled": True, "trainingTLS": tls}}}
+    (endpoint,) = next(
+        monitor["spec"]["podMetricsEndpoints"]
+        for monitor in template(values)
+        if monitor["kind"] == "PodMonitor" and monitor["metadata"]["name"].endswith("-training")
+    )
+    assert endpoint["tlsConfig"] == tls
+    label = "__meta_kubernetes_pod_label_" + re.sub(r"[^a-z]", "_", METRICS_SCHEME)
+    rule = {"sourceLabels": [label], "regex": "(https)", "targetLabel": "__scheme__"}
+    assert rule in endpoint["relabelings"]
 
 
 def test_lint() -> None:

@@ -74,7 +74,7 @@ def test_an_invalid_config_names_every_problem_and_is_final(launcher: Launcher, 
         overrides=("SOLVER.BASE_LRR 0.1", "SOLVER.IMS_PER_BATCH 3"),
     )
     job["spec"]["datasets"][0]["annotations"] = "/nowhere.json"
-    run = launcher.run(job, processes=2)
+    run = launcher.run(job, processes=2, environment={"DETECTRON_METRICS_TLS": "/nowhere"})
     assert run.process.returncode == 1
     assert run.verdict["reason"] == "InvalidConfig", run.log
     assert not run.verdict["retryable"]
@@ -83,6 +83,8 @@ def test_an_invalid_config_names_every_problem_and_is_final(launcher: Launcher, 
         "their number, 2",
         "spec.config.overrides[0]: unknown key SOLVER.BASE_LRR, did you mean SOLVER.BASE_LR?",
         "spec.datasets[0].annotations: /nowhere.json does not exist",
+        "spec.metrics.tls.secretName: no certificate with its key in /nowhere: [Errno 2] No such file or "
+        "directory: '/nowhere/tls.crt'",
         "spec.plugins[0]: no_such_plugin cannot be imported: "
         "ModuleNotFoundError: No module named 'no_such_plugin'",
     ]

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import signal
+import ssl
 import urllib.request
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from tensorboard.backend.event_processing.event_accumulator import (  # type: ig
 )
 
 from examples.user_code import make_tickets
+from tests.cluster.pki import Authority
 from tests.trainer.conftest import ROOT, Launcher, Run, free_port
 
 EXAMPLES = ROOT / "examples" / "user_code"
@@ -136,13 +139,23 @@ def test_a_trainer_that_cannot_be_imported_is_told(launcher: Launcher, digits: P
     assert "spec.trainer: plain_loop:mian cannot be imported" in run.verdict["message"]
 
 
-def test_own_scalars_reach_prometheus_metrics_file_and_tensorboard(launcher: Launcher, digits: Path) -> None:
+def test_own_scalars_reach_prometheus_metrics_file_and_tensorboard(
+    launcher: Launcher, digits: Path, tmp_path: Path
+) -> None:
+    """Over TLS, as the pod's certificate asks for."""
+    authority = Authority(tmp_path, datetime.now(UTC))
+    authority.issue("metrics", hosts=["127.0.0.1"]).write(tmp_path / "tls")
     port = free_port()
     manifest = example("custom-metrics", "SOLVER.MAX_ITER 100000", "TEST.EVAL_PERIOD 0")
-    environment = {**paths(digits), "DETECTRON_METRICS_PORT": port}
+    environment = {
+        **paths(digits),
+        "DETECTRON_METRICS_PORT": port,
+        "DETECTRON_METRICS_TLS": str(tmp_path),
+    }
     run = launcher.start(manifest, environment=environment)
     run.wait_for_row(2)
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+    trust = ssl.create_default_context(cafile=str(authority.path))
+    with urllib.request.urlopen(f"https://127.0.0.1:{port}/metrics", timeout=10, context=trust) as answer:
         metrics = answer.read().decode()
     os.kill(run.process.pid, signal.SIGTERM)
     run.wait()

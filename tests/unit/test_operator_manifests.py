@@ -59,12 +59,28 @@ def test_golden(file: str, manifest: dict[str, Any]) -> None:
     assert manifest == json.loads((GOLDEN / file).read_text())
 
 
+def test_metrics_over_tls() -> None:
+    manifest: Any = pod(job(metrics={"tls": {"secretName": "metrics"}}), 0, 1, IMAGE)
+    assert manifest["metadata"]["labels"]["detectron.dev/metrics-scheme"] == "https"
+    (container,) = manifest["spec"]["containers"]
+    folder = {variable["name"]: variable["value"] for variable in container["env"]}["DETECTRON_METRICS_TLS"]
+    (volume,) = (volume for volume in manifest["spec"]["volumes"] if volume["name"] == "job")
+    (mount,) = (mount for mount in container["volumeMounts"] if mount["name"] == "job")
+    secret = volume["projected"]["sources"][1]["secret"]
+    assert secret["name"] == "metrics"
+    assert {f"{mount['mountPath']}/{item['path']}" for item in secret["items"]} == {
+        f"{folder}/tls.crt",
+        f"{folder}/tls.key",
+    }
+
+
 def test_the_environment_is_the_contract_s() -> None:
     contract = (Path(__file__).parents[2] / "docs" / "pod-contract.md").read_text()
     table = contract[contract.index("| Variable") : contract.index("`spec.env` comes on top")]
     variables = (row.split("|")[1] for row in table.splitlines() if row.startswith("|"))
     promised = {name for cell in variables for name in re.findall(r"`([A-Z][A-Z0-9_]+)`", cell)}
-    assert promised == environment(job(), 0, 0).keys()
+    encrypted = job(metrics={"tls": {"secretName": "metrics"}})
+    assert promised == environment(encrypted, 0, 0).keys()
 
 
 def test_a_pod_without_a_claim_writes_to_its_own_directory() -> None:

@@ -147,7 +147,7 @@ class TestStart:
         life = Life()
         life.step()
         half = life.step([pod(0, 0), pod(0, 1, "Pending")])
-        assert half.poll == "10.0.0.1"
+        assert half.poll == "http://10.0.0.1"
         assert life.status["phase"] == "Pending"
         life.now = after(9)
         whole = life.step(gang())
@@ -157,7 +157,7 @@ class TestStart:
         assert life.condition("Running")["status"] == "True"
         assert life.condition("Running")["lastTransitionTime"] == "2026-03-01T12:00:09Z"
         assert whole.events == ()
-        assert life.look(gang()) == Plan(poll="10.0.0.1")
+        assert life.look(gang()) == Plan(poll="http://10.0.0.1")
 
     def test_a_stuck_pod_is_explained_in_the_scheduler_s_words(self) -> None:
         life = Life()
@@ -184,7 +184,7 @@ class TestStart:
         assert life.look() == Plan()
 
     def test_an_ipv6_address_is_ready_for_a_url(self) -> None:
-        assert running().look([pod(0, 0, podIP="fd00::1"), pod(0, 1)]).poll == "[fd00::1]"
+        assert running().look([pod(0, 0, podIP="fd00::1"), pod(0, 1)]).poll == "http://[fd00::1]"
 
     def test_a_refused_child_is_told_and_the_create_is_tried_again(self) -> None:
         life = Life()
@@ -724,13 +724,13 @@ class TestProgress:
         life = running()
         life.step(gang(), spoken(iteration=10, at=0))
         life.now = after(100)
-        assert life.look(gang(), spoken(iteration=10, at=90)) == Plan(poll="10.0.0.1")
+        assert life.look(gang(), spoken(iteration=10, at=90)) == Plan(poll="http://10.0.0.1")
 
     def test_a_document_of_another_attempt_is_ignored(self) -> None:
         life = running()
         life.step(gang(), spoken(iteration=10))
         life.now = after(100)
-        assert life.look(gang(), spoken(1, 20, at=50)) == Plan(poll="10.0.0.1")
+        assert life.look(gang(), spoken(1, 20, at=50)) == Plan(poll="http://10.0.0.1")
 
     def test_the_newest_of_two_documents(self) -> None:
         life = running()

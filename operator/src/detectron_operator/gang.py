@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from detectron_operator import reasons
 from detectron_operator.api import TrainingJob
@@ -18,9 +19,10 @@ NO_REPLICAS = {"active": 0, "ready": 0, "succeeded": 0, "failed": 0}
 
 @dataclass(frozen=True, kw_only=True)
 class Gang:
-    """One attempt's pods by node index, and every pod of the attempts before."""
+    """One attempt's pods by node index, and every pod of the attempts before. `scheme`: of their metrics."""
 
     size: int
+    scheme: Literal["http", "https"]
     attempt: int
     current: Mapping[int, Pod]
     older: Sequence[Pod]
@@ -59,11 +61,11 @@ class Gang:
 
     @property
     def poll(self) -> str | None:
-        """Where rank 0 serves its progress document, ready for a URL."""
+        """Where rank 0 serves its progress document: a URL up to the port."""
         first = self.current.get(0)
         if first is None or first.phase != "Running" or first.ip is None:
             return None
-        return f"[{first.ip}]" if ":" in first.ip else first.ip
+        return f"{self.scheme}://[{first.ip}]" if ":" in first.ip else f"{self.scheme}://{first.ip}"
 
     def replicas(self, *, created: int = 0) -> dict[str, int]:
         """`.status.replicaStatuses`, with pods that this very plan creates among the active ones."""
@@ -99,6 +101,7 @@ def assemble(job: TrainingJob, stored_attempt: int, pods: Iterable[Pod]) -> Gang
     size = job.spec.num_nodes
     return Gang(
         size=size,
+        scheme="https" if job.spec.metrics_tls_secret else "http",
         attempt=attempt,
         current={pod.index: pod for pod in own if pod.attempt == attempt and pod.index < size},
         older=[pod for pod in own if pod.attempt < attempt],

@@ -9,6 +9,8 @@ OPERATOR = "detectron-operator"
 JOB = f"{GROUP}/job"
 ATTEMPT = f"{GROUP}/attempt"
 NODE_INDEX = f"{GROUP}/node-index"
+METRICS_SCHEME = f"{GROUP}/metrics-scheme"
+"""`https` on pods that serve their metrics so; PodMonitors make Prometheus follow."""
 
 SELECTOR = f"{MANAGED_BY}={OPERATOR}"
 """What the operator watches, filtered by the API server."""

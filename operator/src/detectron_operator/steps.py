@@ -39,7 +39,7 @@ class Plan:
     """The next step; an empty one means that all is as it should be.
 
     `status` is the complete desired status, None where it stands already. `requeue_after` is in seconds.
-    `poll` is the address, ready for a URL, of the pod whose /progress to follow. `delete_job` asks for the
+    `poll` is the URL, up to the port, of the pod whose /progress to follow. `delete_job` asks for the
     deletion of the job itself, in just this version.
     """
 

@@ -25,6 +25,7 @@ from detectron_trainer.gang.world import World, join
 from detectron_trainer.job.manifest import read_job
 from detectron_trainer.job.pod import Pod
 from detectron_trainer.metrics.server import MetricsServer
+from detectron_trainer.metrics.tls import Certificate, CertificateError
 from detectron_trainer.preflight.data import DataCheck
 from detectron_trainer.preflight.inspection import inspect
 from detectron_trainer.progress.board import ProgressBoard
@@ -63,11 +64,18 @@ def work(pod: Pod, environment: Mapping[str, str]) -> int:
         _now,
     )
     registry = CollectorRegistry()
-    server = MetricsServer(registry, board if rank == 0 else None, pod.metrics_port, pod.metrics_host)
-    if local_rank == 0:
+    problems: list[Problem] = []
+    server = MetricsServer(
+        registry,
+        board if rank == 0 else None,
+        pod.metrics_port,
+        pod.metrics_host,
+        certificate=_certificate(pod, problems),
+    )
+    if local_rank == 0 and not problems:
         server.start()
     with closing(server):
-        verdict, speaks = _run(pod, environment, board, registry, stop)
+        verdict, speaks = _run(pod, environment, board, registry, stop, problems)
         if speaks:
             _say_last_word(pod, board, verdict)
     if speaks and _is_final(verdict):
@@ -81,8 +89,9 @@ def _run(
     board: ProgressBoard,
     registry: CollectorRegistry,
     stop: StopRequest,
+    problems: Sequence[Problem],
 ) -> tuple[Verdict, bool]:
-    """Train; returns how it ended, and whether it is for this process to say so in its pod."""
+    """Train unless there are `problems`; returns how it ended, and whether this process tells its pod."""
     rank, speaks_for_pod = int(environment["RANK"]), environment["LOCAL_RANK"] == "0"
 
     def leave(verdict: Verdict) -> None:
@@ -100,7 +109,7 @@ def _run(
         found = inspect(job, pod.output, pod.mounts, size, data=data, gpus=torch.cuda.is_available())
         cfg = found.cfg
         with join(environment, cfg.MODEL.DEVICE) as world, PeerWatch(world, leave), _shared_fate(world):
-            _agree_on(world, found.problems)
+            _agree_on(world, [*problems, *found.problems])
             for warning in found.warnings if speaks_for_pod else ():
                 _logger.warning("%s", warning)
             life = Life(
@@ -135,6 +144,16 @@ def _run(
 def _is_final(verdict: Verdict) -> bool:
     """Whether workers that torchrun starts anew would come to the same end."""
     return not verdict.retryable and verdict.reason is not Reason.COMPLETED
+
+
+def _certificate(pod: Pod, problems: list[Problem]) -> Certificate | None:
+    if pod.metrics_tls is None:
+        return None
+    try:
+        return Certificate(pod.metrics_tls)
+    except CertificateError as error:
+        problems.append(Problem("spec.metrics.tls.secretName", str(error)))
+        return None
 
 
 def _say_last_word(pod: Pod, board: ProgressBoard, verdict: Verdict) -> None:

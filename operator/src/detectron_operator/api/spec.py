@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from detectron_operator.api import fields
 from detectron_operator.api.elastic_policy import ElasticPolicy, elastic_policy
 from detectron_operator.api.fields import Raw
+from detectron_operator.api.metrics import tls_secret
 from detectron_operator.api.placement import Placement, placement
 from detectron_operator.api.resources import Resources, processes, resources
 from detectron_operator.api.run_policy import RunPolicy, run_policy
@@ -38,6 +39,7 @@ class Spec:
     volumes: tuple[Volume, ...]
     env: Mapping[str, str]
     grace_period_seconds: int
+    metrics_tls_secret: str | None
     run_policy: RunPolicy
     document: Mapping[str, object]
 
@@ -70,6 +72,7 @@ def spec(raw: Raw) -> Spec:
         grace_period_seconds=fields.integer(
             checkpoint, "spec.checkpoint", "gracePeriodSeconds", at_least=10, at_most=3600
         ),
+        metrics_tls_secret=tls_secret(raw),
         run_policy=run_policy(raw),
         document=raw,
     )

@@ -19,6 +19,7 @@ from detectron_operator.manifests.torchrun import (
     COMMAND,
     MANIFEST_PATH,
     METRICS_PORT,
+    METRICS_TLS_PATH,
     OUTPUT_PATH,
     RENDEZVOUS_PORT,
     TERMINATION_LOG,
@@ -41,7 +42,7 @@ def pod(job: TrainingJob, attempt: int, index: int, trainer_image: str) -> dict[
         "metadata": metadata(
             job,
             names.pod_name(job.name, attempt, index),
-            labels.of_pod(job.name, attempt, index) | pod_labels(job, attempt),
+            labels.of_pod(job.name, attempt, index) | _scheme(job) | pod_labels(job, attempt),
             pod_annotations(job),
         ),
         "spec": {
@@ -65,6 +66,10 @@ def pod(job: TrainingJob, attempt: int, index: int, trainer_image: str) -> dict[
             **placement(job, attempt),
         },
     }
+
+
+def _scheme(job: TrainingJob) -> dict[str, str]:
+    return {labels.METRICS_SCHEME: "https"} if job.spec.metrics_tls_secret else {}
 
 
 def _pull_secrets(job: TrainingJob) -> dict[str, object]:
@@ -136,13 +141,7 @@ def _user_mount(volume: Volume) -> dict[str, object]:
 def _volumes(job: TrainingJob, index: int) -> list[dict[str, object]]:
     shared_memory = f"{_SHARED_MEMORY_GI * job.spec.num_proc_per_node}Gi"
     return [
-        {
-            "name": "job",
-            "configMap": {
-                "name": job.name,
-                "items": [{"key": MANIFEST_KEY, "path": posixpath.basename(MANIFEST_PATH)}],
-            },
-        },
+        {"name": "job", "projected": {"sources": _sources(job)}},
         {
             "name": "output",
             **(_claim(job.spec.output.claim_name) if _holds_output(job, index) else {"emptyDir": {}}),
@@ -151,6 +150,17 @@ def _volumes(job: TrainingJob, index: int) -> list[dict[str, object]]:
         {"name": "tmp", "emptyDir": {}},
         *({"name": _volume_name(volume), **_claim(volume.claim_name)} for volume in job.spec.volumes),
     ]
+
+
+def _sources(job: TrainingJob) -> list[dict[str, object]]:
+    """What is in the manifest's folder: the manifest and, where there is one, the metrics' certificate."""
+    manifest = {"key": MANIFEST_KEY, "path": posixpath.basename(MANIFEST_PATH)}
+    sources: list[dict[str, object]] = [{"configMap": {"name": job.name, "items": [manifest]}}]
+    if job.spec.metrics_tls_secret:
+        folder = posixpath.basename(METRICS_TLS_PATH)
+        items = [{"key": file, "path": f"{folder}/{file}"} for file in ("tls.crt", "tls.key")]
+        sources.append({"secret": {"name": job.spec.metrics_tls_secret, "items": items}})
+    return sources
 
 
 def _claim(name: str | None) -> dict[str, object]:

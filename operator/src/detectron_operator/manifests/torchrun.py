@@ -10,6 +10,7 @@ COMMAND = ("python", "-m", "detectron_trainer.agent")
 RENDEZVOUS_PORT = 29400
 METRICS_PORT = 9464
 MANIFEST_PATH = "/etc/detectron/job.yaml"
+METRICS_TLS_PATH = "/etc/detectron/metrics-tls"
 OUTPUT_PATH = "/output"
 TERMINATION_LOG = "/dev/termination-log"
 
@@ -41,6 +42,7 @@ def environment(job: TrainingJob, attempt: int, index: int) -> dict[str, str]:
         "DETECTRON_OUTPUT": OUTPUT_PATH,
         "DETECTRON_METRICS_PORT": str(METRICS_PORT),
         "DETECTRON_TERMINATION_LOG": TERMINATION_LOG,
+        **({"DETECTRON_METRICS_TLS": METRICS_TLS_PATH} if job.spec.metrics_tls_secret else {}),
     }
 
 

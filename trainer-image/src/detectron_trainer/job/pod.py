@@ -54,6 +54,7 @@ class Pod:
     metrics_port: int
     termination_log: Path
     metrics_host: str = "0.0.0.0"
+    metrics_tls: Path | None = None
     mounts: Mounts = field(default_factory=Mounts)
 
     @classmethod
@@ -87,6 +88,7 @@ class Pod:
             metrics_port=number("DETECTRON_METRICS_PORT"),
             termination_log=Path(text("DETECTRON_TERMINATION_LOG")),
             metrics_host=environment.get("DETECTRON_METRICS_HOST", "0.0.0.0"),
+            metrics_tls=Path(tls) if (tls := environment.get("DETECTRON_METRICS_TLS")) else None,
             mounts=Mounts.from_json(environment.get("DETECTRON_PATHS", "{}")),
         )
         if problems:

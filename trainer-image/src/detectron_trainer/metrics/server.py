@@ -15,6 +15,8 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from prometheus_client import CollectorRegistry, make_wsgi_app
 
+from detectron_trainer.metrics.tls import Certificate
+
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
@@ -33,6 +35,7 @@ class MetricsServer:
     """Serves ``/metrics`` of `registry`, ``/progress`` of `board` (404 without one) and ``/healthz``.
 
     A port that is taken must not end a training run: the server then takes any free one, with a warning.
+    With a `certificate` it serves TLS alone.
 
     Attributes:
         port: the port that is served, None before `start` and where none could be had.
@@ -45,6 +48,7 @@ class MetricsServer:
         port: int,
         host: str = "0.0.0.0",
         *,
+        certificate: Certificate | None = None,
         max_connections: int = MAX_CONNECTIONS,
         request_seconds: float = REQUEST_SECONDS,
     ) -> None:
@@ -52,6 +56,7 @@ class MetricsServer:
         self._app = _application(registry, board)
         self._wanted_port = port
         self._host = host
+        self._certificate = certificate
         self._max_connections = max_connections
         self._request_seconds = request_seconds
         self._server: _Server | None = None
@@ -83,7 +88,9 @@ class MetricsServer:
 
     def _bind(self, port: int) -> _Server | None:
         try:
-            return _Server((self._host, port), self._max_connections, self._request_seconds)
+            return _Server(
+                (self._host, port), self._certificate, self._max_connections, self._request_seconds
+            )
         except OSError as error:
             _logger.warning("Metrics cannot be served at %s:%d: %s", self._host, port, error)
             return None
@@ -132,7 +139,14 @@ class _Server(socketserver.ThreadingMixIn, WSGIServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, address: tuple[str, int], max_connections: int, request_seconds: float) -> None:
+    def __init__(
+        self,
+        address: tuple[str, int],
+        certificate: Certificate | None,
+        max_connections: int,
+        request_seconds: float,
+    ) -> None:
+        self._certificate = certificate
         self._max_connections = max_connections
         self._request_seconds = request_seconds
         self._lock = threading.Condition()
@@ -147,9 +161,12 @@ class _Server(socketserver.ThreadingMixIn, WSGIServer):
 
     def get_request(self) -> tuple[socket.socket, object]:
         request, address = super().get_request()
+        if self._certificate is not None:
+            request = self._certificate.wrap(request)
         with self._lock:
-            while len(self._deadlines) >= self._max_connections:
+            if len(self._deadlines) >= self._max_connections:
                 self._cut_off(next(iter(self._deadlines)))
+                self._lock.wait_for(lambda: len(self._deadlines) < self._max_connections, DRAIN_SECONDS)
             self._deadlines[request] = time.monotonic() + self._request_seconds
         return request, address
 
@@ -163,14 +180,15 @@ class _Server(socketserver.ThreadingMixIn, WSGIServer):
     def service_actions(self) -> None:
         with self._lock:
             now = time.monotonic()
-            for request in [request for request, deadline in self._deadlines.items() if deadline <= now]:
-                self._cut_off(request)
+            for request, deadline in self._deadlines.items():
+                if deadline <= now:
+                    self._cut_off(request)
 
     def drain(self) -> None:
         """Wait for the answers under way, then cut off who is left."""
         with self._lock:
             self._lock.wait_for(lambda: not self._deadlines, timeout=DRAIN_SECONDS)
-            for request in list(self._deadlines):
+            for request in self._deadlines:
                 self._cut_off(request)
 
     def handle_error(self, request: object, client_address: object) -> None:
@@ -181,8 +199,9 @@ class _Server(socketserver.ThreadingMixIn, WSGIServer):
             _logger.error("Answering %s failed", client_address, exc_info=error)
 
     def _cut_off(self, request: socket.socket) -> None:
-        del self._deadlines[request]
+        """End the connection, whose thread then wakes up and takes it off the list."""
         try:
-            request.shutdown(socket.SHUT_RDWR)  # its thread wakes up and closes it
+            # Not by TLS' own way, which that thread may be about to use.
+            socket.socket.shutdown(request, socket.SHUT_RDWR)
         except OSError as error:
             _logger.debug("a connection was gone before it was cut off: %s", error)

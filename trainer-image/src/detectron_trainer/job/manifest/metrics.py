@@ -11,7 +11,12 @@ from detectron_trainer.job.manifest.part import Part, Reference
 ScalarPattern = Annotated[str, Field(min_length=1, max_length=128)]
 
 
+class MetricsTLS(Part):
+    secret_name: Annotated[str, Field(min_length=1, max_length=253)]
+
+
 class Metrics(Part):
     period: Annotated[int, Field(ge=1, le=10000)] = 20
     scalars: Annotated[tuple[ScalarPattern, ...], Field(max_length=32)] = ()
     writers: Annotated[tuple[Reference, ...], Field(max_length=8)] = ()
+    tls: MetricsTLS | None = None
