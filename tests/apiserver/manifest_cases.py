@@ -134,6 +134,21 @@ VARIANTS = [
             },
         },
     ),
+    Case(
+        "a claim of its own",
+        {"spec/output": {"claim": {"size": "10Gi", "storageClassName": "fast"}, "subPath": "a/b"}},
+    ),
+    Case(
+        "what the cluster keeps",
+        {
+            "spec/env": [
+                {"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "hub", "key": "token"}}},
+                {"name": "PYTHONPATH", "value": "/data/modules"},
+            ],
+            "spec/envFrom": [{"secretRef": {"name": "s3"}}, {"configMapRef": {"name": "p"}, "prefix": "P_"}],
+            "spec/code": [{"configMapName": "modules"}],
+        },
+    ),
     Case("volcano", {"spec/runPolicy": {"schedulingPolicy": {"volcano": {}}}}),
     Case("coscheduling", {"spec/runPolicy": {"schedulingPolicy": {"coscheduling": {}}}}),
     Case("spread as the scheduler likes", {"spec/topologySpread": []}),
@@ -297,12 +312,70 @@ BAD = [
     Case(
         "output twice",
         {"spec/output/ephemeral": True},
-        ("spec.output", "exactly one of claimName (kept) and ephemeral"),
+        ("spec.output", "exactly one of claimName (an existing claim), claim (a new one)"),
+    ),
+    Case(
+        "output in two claims",
+        {"spec/output/claim": {"size": "1Gi"}},
+        ("spec.output", "exactly one of claimName (an existing claim), claim (a new one)"),
     ),
     Case(
         "output nowhere",
         {"spec/output": {}},
-        ("spec.output", "exactly one of claimName (kept) and ephemeral"),
+        ("spec.output", "exactly one of claimName (an existing claim), claim (a new one)"),
+    ),
+    Case("claim of no size", {"spec/output": {"claim": {}}}, ("spec.output.claim.size", "Required value")),
+    Case("claim of less", {"spec/output": {"claim": {"size": "-1Gi"}}}, ("spec.output.claim.size",)),
+    Case(
+        "claim for readers",
+        {"spec/output": {"claim": {"size": "1Gi", "accessModes": ["ReadOnlyMany"]}}},
+        ("spec.output.claim.accessModes[0]", '"ReadWriteOnce"'),
+    ),
+    Case(
+        "folder of no claim",
+        {"spec/output": {"ephemeral": True, "subPath": "a"}},
+        ("spec.output", "subPath goes with claimName or claim"),
+    ),
+    Case(
+        "variable twice told",
+        {"spec/env": [{"name": "A", "value": "1", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}]},
+        ("spec.env[0]", "exactly one of value and valueFrom"),
+    ),
+    Case(
+        "variable from two places",
+        {
+            "spec/env": [
+                {
+                    "name": "A",
+                    "valueFrom": {
+                        "secretKeyRef": {"name": "s", "key": "k"},
+                        "configMapKeyRef": {"name": "s", "key": "k"},
+                    },
+                }
+            ]
+        },
+        ("spec.env[0].valueFrom", "exactly one of secretKeyRef and configMapKeyRef"),
+    ),
+    Case(
+        "a secret path",
+        {"spec/env": [{"name": "PYTHONPATH", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}]},
+        ("spec.env[0]", "PYTHONPATH needs a value"),
+    ),
+    Case(
+        "Secret of another namespace",
+        {"spec/envFrom": [{"secretRef": {"name": "other/s"}}]},
+        ("spec.envFrom[0].secretRef.name",),
+    ),
+    Case("variables of nothing", {"spec/envFrom": [{"prefix": "A_"}]}, ("spec.envFrom[0]", "exactly one of")),
+    Case(
+        "code twice",
+        {"spec/code": [{"configMapName": "a"}, {"configMapName": "a"}]},
+        ("spec.code[1]", "Duplicate value"),
+    ),
+    Case(
+        "volume over the code",
+        {"spec/volumes": [{"name": "v", "claimName": "v", "mountPath": "/opt/detectron"}]},
+        ("spec.volumes[0].mountPath", "which the operator mounts itself"),
     ),
     Case(
         "output escapes",

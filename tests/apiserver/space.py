@@ -26,9 +26,13 @@ class Space:
 
     def submit(self, name: str = "job", nodes: int = 2, **run_policy: object) -> Object:
         """Create a job."""
+        return self.submit_with({"numNodes": nodes, "runPolicy": run_policy}, name)
+
+    def submit_with(self, spec: Object, name: str = "job") -> Object:
+        """Create a job of two nodes with further fields in its spec."""
         manifest = copy.deepcopy(GOOD)
         manifest["metadata"] = {"name": name, "namespace": self.api.namespace}
-        manifest["spec"] |= {"numNodes": nodes, "runPolicy": run_policy}
+        manifest["spec"] |= {"numNodes": 2, **spec}
         return self.api.create("detectrontrainingjobs", manifest)
 
     def job(self, name: str = "job") -> Object:

@@ -99,7 +99,6 @@ def test_defaults_of_placement_and_scheduling(kubectl: Kubectl) -> None:
         {"spec/numProcPerNode": 2},
         {"spec/weights": {"source": "/w.pth"}},
         {"spec/elasticPolicy": {"maxRestarts": 9}},
-        {"spec/weights": "/w.pth"},
         {"spec/config/overrides": ["SOLVER.MAX_ITER 1"]},
         {"spec/config/base": "COCO-Detection/retinanet_R_50_FPN_1x.yaml"},
         {"spec/datasets/0/images": "/other"},

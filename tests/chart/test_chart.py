@@ -35,7 +35,7 @@ RULES = [
     (["detectron.dev"], ["detectrontrainingjobs"], ["get", "list", "watch", "delete"]),
     (["detectron.dev"], ["detectrontrainingjobs/status"], ["patch"]),
     ([""], ["pods"], ["get", "list", "watch", "create", "delete"]),
-    ([""], ["services", "configmaps"], ["get", "create"]),
+    ([""], ["services", "configmaps", "persistentvolumeclaims"], ["get", "create"]),
     (["scheduling.volcano.sh", "scheduling.x-k8s.io"], ["podgroups"], ["get", "create"]),
     ([""], ["events"], ["create"]),
 ]

@@ -67,6 +67,7 @@ ALL = (
     Tool("coredns", {"coredns": "."}),
     Tool("kwok", {"kwok": "sigs.k8s.io/kwok/cmd/kwok"}),
     Tool("helm", {"helm": "helm.sh/helm/v4/cmd/helm"}, cold_minutes=7),
+    Tool("kueue", {"kueue": "sigs.k8s.io/kueue/cmd/kueue"}),
     # Debian's own build finds no targets through the API server: it is made without that discovery.
     Tool(
         "prometheus",
@@ -94,6 +95,17 @@ def build(tool: Tool) -> Path:
     flags = ["-mod=readonly", "-trimpath", *tags, "-ldflags", tool.ldflags]
     key = cache.key([*flags, *sorted(tool.programs.values()), *tool.inputs()])
     return cache.entry(f"bin/{tool.name}", key, lambda folder: _go_build(tool, flags, folder))
+
+
+def module_folder(tool: str, module: str) -> Path:
+    """Where the sources of a module lie that a tool is built from: manifests come with them."""
+    go = _go(_TOOL_OF[tool])
+    command = [go, "list", "-m", "-f", "{{.Dir}}", module]
+    env = os.environ | {"GOFLAGS": "-mod=mod", "GOWORK": "off", "GOTOOLCHAIN": "local"}
+    done = subprocess.run(command, cwd=TOOLS / tool, env=env, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise GoError(f"finding {module} failed:\n{done.stderr[-4000:]}")
+    return Path(done.stdout.strip())
 
 
 def _go_build(tool: Tool, flags: list[str], folder: Path) -> None:

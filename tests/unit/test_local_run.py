@@ -14,6 +14,7 @@ from detectron_trainer.command.local_run import (
     count_processes,
     explain_processes,
     free_port,
+    from_the_shell,
     mount,
     next_attempt,
     with_overrides,
@@ -62,14 +63,14 @@ def local_run(job: Job, **changes: Any) -> LocalRun:
 def test_volumes_become_folders(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
 
-    mounts = mount(job(volumes=VOLUMES), {"data": tmp_path / "data", "weights": tmp_path})
+    mounts = mount(job(volumes=VOLUMES), {"data": tmp_path / "data", "weights": tmp_path}, {})
 
     assert mounts == {"/data": str(tmp_path / "data"), "/weights": str(tmp_path)}
 
 
 def test_every_complaint_about_volumes_at_once(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
-        mount(job(volumes=VOLUMES), {"weight": tmp_path, "data": tmp_path / "nowhere"})
+        mount(job(volumes=VOLUMES), {"weight": tmp_path, "data": tmp_path / "nowhere"}, {})
 
     message = str(caught.value)
     assert "the job has no volume weight: did you mean weights?" in message
@@ -79,7 +80,33 @@ def test_every_complaint_about_volumes_at_once(tmp_path: Path) -> None:
 
 def test_a_folder_for_a_job_without_volumes_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="the job has no volume data: it has none"):
-        mount(job(), {"data": tmp_path})
+        mount(job(), {"data": tmp_path}, {})
+
+
+def test_code_becomes_folders_and_every_complaint_about_it_is_said(tmp_path: Path) -> None:
+    given = job(code=[{"configMapName": "models"}, {"configMapName": "loops"}])
+    folders = {"models": tmp_path, "loops": tmp_path}
+    assert mount(given, {}, folders) == {
+        "/opt/detectron/code/models": str(tmp_path),
+        "/opt/detectron/code/loops": str(tmp_path),
+    }
+    with pytest.raises(UsageError) as caught:
+        mount(given, {}, {"model": tmp_path, "loops": tmp_path / "nowhere"})
+    assert str(caught.value).split("; ") == [
+        f"--code loops={tmp_path}/nowhere: there is no such folder",
+        "code models (/opt/detectron/code/models) needs a folder of this machine: --code models=DIR",
+        "the job has no code model: did you mean models?",
+    ]
+
+
+def test_the_shell_stands_in_for_what_a_cluster_keeps(tmp_path: Path) -> None:
+    stored = {"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "hub", "key": "token"}}}
+    given = job(env=[stored], envFrom=[{"configMapRef": {"name": "proxy"}}])
+    assert from_the_shell(given, {"TOKEN": "mine"}) == ["TOKEN, key token of Secret hub", "ConfigMap proxy"]
+    environment = local_run(given).environment({"TOKEN": "mine", "HTTP_PROXY": "too"}, tmp_path)
+    assert (environment["TOKEN"], environment["HTTP_PROXY"]) == ("mine", "too")
+    with pytest.raises(UsageError, match=r"only a cluster has TOKEN \(key token of Secret hub\): set it"):
+        from_the_shell(given, {})
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import yaml
 
 from detectron_trainer.failures import InvalidConfigError
 from detectron_trainer.job.manifest import Job, parse_job, read_job
+from tests.unit.devices import PROCESSES
 
 ROOT = Path(__file__).parents[2]
 
@@ -98,14 +99,14 @@ def test_takes_what_the_operator_hands_over_and_the_examples() -> None:
     assert parse_job(job.model_dump_json(by_alias=True, exclude_none=True)) == job
 
 
-@pytest.mark.parametrize(
-    ("limits", "expected"),
-    [({}, 1), ({"cpu": "4"}, 1), ({"nvidia.com/gpu": 4}, 4), ({"nvidia.com/gpu": "2"}, 2)],
-)
-def test_one_process_for_each_gpu(limits: dict[str, object], expected: int) -> None:
+@pytest.mark.parametrize(("limits", "asked", "processes"), PROCESSES)
+def test_counts_processes_as_the_operator_does(
+    limits: dict[str, object], asked: int | None, processes: int
+) -> None:
     manifest = document()
-    manifest["spec"]["resourcesPerNode"] = {"limits": limits}
-    assert parse_job(json.dumps(manifest)).spec.processes_per_node == expected
+    manifest["spec"] |= {"resourcesPerNode": {"limits": limits}}
+    manifest["spec"] |= {} if asked is None else {"numProcPerNode": asked}
+    assert parse_job(json.dumps(manifest)).spec.processes_per_node == processes
 
 
 def wrong(change: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
@@ -114,6 +115,7 @@ def wrong(change: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
     return manifest
 
 
+KEY = {"name": "hub", "key": "token"}
 KEYPOINTS = {"names": ["left", "right"], "sigmas": [0.1, 0.1]}
 
 
@@ -152,7 +154,31 @@ KEYPOINTS = {"names": ["left", "right"], "sigmas": [0.1, 0.1]}
         ),
         (
             lambda spec: spec.update(output={}),
-            "spec.output: needs exactly one of claimName (kept) and ephemeral (lost with the pod)",
+            "spec.output: needs exactly one of claimName (an existing claim), claim (a new one) and "
+            "ephemeral (lost with the pod)",
+        ),
+        (
+            lambda spec: spec.update(
+                env=[{"name": "TOKEN", "value": "a", "valueFrom": {"secretKeyRef": KEY}}]
+            ),
+            "spec.env[0]: needs exactly one of value and valueFrom",
+        ),
+        (
+            lambda spec: spec.update(env=[{"name": "PYTHONPATH", "valueFrom": {"configMapKeyRef": KEY}}]),
+            "spec.env[0]: PYTHONPATH needs a value, to which the folders of spec.code are added",
+        ),
+        (
+            lambda spec: spec.update(envFrom=[{"prefix": "A_"}]),
+            "spec.envFrom[0]: needs exactly one of secretRef and configMapRef",
+        ),
+        (
+            lambda spec: spec.update(runPolicy={"schedulingPolicy": {}}),
+            "spec.runPolicy.schedulingPolicy: needs exactly one of kueue, volcano and coscheduling",
+        ),
+        (
+            lambda spec: spec.update(nodeAffinity={"required": [{"key": "a", "operator": "In"}]}),
+            "spec.nodeAffinity.required[0]: values go with operator In and NotIn; Gt and Lt take one, a "
+            "whole number; Exists and DoesNotExist none",
         ),
         (lambda spec: spec["config"].update(bas="x"), "spec.config.bas: unknown field, did you mean base?"),
     ],

@@ -10,8 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detectron_operator.api import SpecError, parse
+from detectron_operator.api.environment import Key, Source, Variable
+from detectron_operator.api.storage import NewClaim
 from detectron_operator.quantity import parse_quantity
-from tests.unit.operator_objects import job, raw_job
+from tests.unit.devices import PROCESSES, REFUSED
+from tests.unit.operator_objects import job, raw_job, scheduled
 
 
 def test_what_the_operator_acts_upon() -> None:
@@ -22,7 +25,12 @@ def test_what_the_operator_acts_upon() -> None:
         resourcesPerNode={"requests": {"cpu": 4}, "limits": {"nvidia.com/gpu": "2", "memory": "32Gi"}},
         output={"claimName": "runs", "subPath": "a/b"},
         volumes=[{"name": "d", "claimName": "data", "mountPath": "/data", "readOnly": True}],
-        env=[{"name": "OMP_NUM_THREADS", "value": "4"}],
+        env=[
+            {"name": "OMP_NUM_THREADS", "value": "4"},
+            {"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "hub", "key": "token"}}},
+        ],
+        envFrom=[{"configMapRef": {"name": "proxy"}, "prefix": "HTTP_"}],
+        code=[{"configMapName": "modules"}],
         nodeSelector={"pool": "gpu"},
         tolerations=[{"key": "gpu", "operator": "Exists"}],
         runPolicy={
@@ -43,29 +51,32 @@ def test_what_the_operator_acts_upon() -> None:
     assert spec.resources.limits == {"nvidia.com/gpu": "2", "memory": "32Gi"}
     assert (spec.output.claim_name, spec.output.sub_path) == ("runs", "a/b")
     assert spec.volumes[0].claim_name == "data"
-    assert spec.env == {"OMP_NUM_THREADS": "4"}
+    assert spec.env == (
+        Variable(name="OMP_NUM_THREADS", value="4"),
+        Variable(name="TOKEN", value=Key(kind="secretKeyRef", name="hub", key="token")),
+    )
+    assert spec.env_from == (Source(kind="configMapRef", name="proxy", prefix="HTTP_"),)
+    assert spec.code == ("modules",)
     assert spec.placement.node_selector == {"pool": "gpu"}
     assert spec.placement.tolerations == ({"key": "gpu", "operator": "Exists"},)
     assert (spec.run_policy.suspend, spec.run_policy.backoff_limit) == (True, 7)
     assert spec.grace_period_seconds == 120
 
 
-@pytest.mark.parametrize(
-    ("limits", "asked", "processes"),
-    [
-        ({}, None, 1),
-        ({}, 3, 3),
-        ({"cpu": "8"}, None, 1),
-        ({"nvidia.com/gpu": 8}, None, 8),
-        ({"nvidia.com/gpu": "8"}, 8, 8),
-        ({"amd.com/gpu": "2"}, None, 2),
-        ({"nvidia.com/mig-1g.5gb": "2", "nvidia.com/gpu": "1"}, None, 3),
-        ({"nvidia.com/gpu": "0"}, None, 1),
-    ],
-)
+@pytest.mark.parametrize(("limits", "asked", "processes"), PROCESSES)
 def test_one_process_a_gpu(limits: dict[str, object], asked: int | None, processes: int) -> None:
     parsed = job(resourcesPerNode={"limits": limits}, numProcPerNode=asked)
     assert parsed.spec.num_proc_per_node == processes
+
+
+@pytest.mark.parametrize(("limits", "asked", "path", "words"), REFUSED)
+def test_devices_that_do_not_go_with_the_processes(
+    limits: dict[str, object], asked: int | None, path: str, words: str
+) -> None:
+    with pytest.raises(SpecError) as error:
+        job(resourcesPerNode={"limits": limits}, numProcPerNode=asked)
+    assert error.value.path == path
+    assert words in error.value.message
 
 
 GPUS = {"limits": {"nvidia.com/gpu": "4"}}
@@ -74,17 +85,6 @@ GPUS = {"limits": {"nvidia.com/gpu": "4"}}
 @pytest.mark.parametrize(
     ("fields", "path", "words"),
     [
-        ({"numProcPerNode": 2, "resourcesPerNode": GPUS}, "spec.numProcPerNode", "asks for 4 GPUs"),
-        (
-            {"resourcesPerNode": {"limits": {"nvidia.com/gpu": "500m"}}},
-            "spec.resourcesPerNode.limits[nvidia.com/gpu]",
-            "whole number",
-        ),
-        (
-            {"resourcesPerNode": {"limits": {"nvidia.com/gpu": "1e99"}}},
-            "spec.resourcesPerNode.limits[nvidia.com/gpu]",
-            "whole number",
-        ),
         (
             {"resourcesPerNode": {"limits": {"cpu": "1e1.5"}}},
             "spec.resourcesPerNode.limits[cpu]",
@@ -120,8 +120,21 @@ GPUS = {"limits": {"nvidia.com/gpu": "4"}}
         ({"numNodes": True}, "spec.numNodes", "must be a whole number, not bool"),
         ({"numNodes": 10**9}, "spec.numNodes", "must lie in 1..512"),
         ({"numProcPerNode": 0}, "spec.numProcPerNode", "must lie in 1..64"),
-        ({"output": {}}, "spec.output", "exactly one of claimName and ephemeral"),
+        (
+            {
+                "elasticPolicy": {"minNodes": 1, "maxNodes": 2, "maxRestarts": 0},
+                "runPolicy": scheduled({"kueue": {"queue": "q"}}),
+            },
+            "spec.elasticPolicy",
+            "does not go with Kueue",
+        ),
+        ({"output": {}}, "spec.output", "exactly one of claimName, claim and ephemeral"),
         ({"output": {"claimName": "c", "ephemeral": True}}, "spec.output", "exactly one"),
+        ({"output": {"claim": {}}}, "spec.output.claim.size", "is missing"),
+        ({"output": {"claim": {"size": "-1Gi"}}}, "spec.output.claim.size", "must not be negative"),
+        ({"env": [{"name": "A", "valueFrom": {}}]}, "spec.env[0].valueFrom", "needs secretKeyRef or"),
+        ({"envFrom": [{"prefix": "A_"}]}, "spec.envFrom[0]", "needs secretRef or configMapRef"),
+        ({"code": [{}]}, "spec.code[0].configMapName", "is missing"),
         (
             {"checkpoint": {"gracePeriodSeconds": 5}},
             "spec.checkpoint.gracePeriodSeconds",
@@ -166,6 +179,15 @@ def test_what_cannot_be_honoured_names_its_field(fields: dict[str, Any], path: s
 def test_a_name_that_cannot_name_pods(name: str) -> None:
     with pytest.raises(SpecError, match=r"metadata\.name"):
         job(name=name)
+
+
+def test_a_claim_of_its_own() -> None:
+    claim = {"size": "10Gi", "storageClassName": "fast", "accessModes": ["ReadWriteOnce"]}
+    output = job(output={"claim": claim | {"whenDeleted": "Delete"}}).spec.output
+    assert output.claim_name is None
+    assert output.new_claim == NewClaim(
+        size="10Gi", storage_class="fast", access_modes=("ReadWriteOnce",), retained=False
+    )
 
 
 def test_deleting_and_status() -> None:

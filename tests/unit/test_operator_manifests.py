@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from detectron_operator import labels, names
 from detectron_operator.api import MAX_NODES, TrainingJob
+from detectron_operator.manifests.claim import output_claim
 from detectron_operator.manifests.configmap import configmap
 from detectron_operator.manifests.gang import pod_group
 from detectron_operator.manifests.pod import pod
@@ -92,11 +93,63 @@ def test_the_manifest_in_the_pod_is_the_same_in_every_attempt() -> None:
     assert configmap(job(runPolicy=suspended(True))) == configmap(job())
 
 
+CLAIM = {"size": "1Gi", "accessModes": ["ReadWriteOnce"], "storageClassName": "fast"}
 SCHEDULERS = [
     {"kueue": {"queue": "vision"}},
     {"volcano": {"schedulerName": "volcano"}},
     {"coscheduling": {"schedulerName": "gang", "scheduleTimeoutSeconds": 60}},
 ]
+
+
+@pytest.mark.parametrize(("when_deleted", "owned"), [("Retain", False), ("Delete", True)])
+def test_a_claim_of_its_own_outlives_the_job_unless_asked(when_deleted: str, owned: bool) -> None:
+    given = job(output={"claim": CLAIM | {"whenDeleted": when_deleted}, "subPath": "a"})
+    claim: Any = output_claim(given)
+    assert claim["metadata"]["name"] == "train-output"
+    assert claim["metadata"]["labels"] == labels.of_job("train")
+    assert ("ownerReferences" in claim["metadata"]) is owned
+    assert claim["spec"] == {
+        "accessModes": ["ReadWriteOnce"],
+        "resources": {"requests": {"storage": "1Gi"}},
+        "storageClassName": "fast",
+    }
+    first, peer = (_spec(pod(given, 0, index, IMAGE)) for index in (0, 1))
+    outputs = [next(v for v in spec["volumes"] if v["name"] == "output") for spec in (first, peer)]
+    assert outputs[0]["persistentVolumeClaim"] == {"claimName": "train-output"}
+    assert outputs[1]["emptyDir"] == {}, "one ReadWriteOnce claim serves many nodes"
+
+
+def test_code_is_found_before_what_the_user_s_path_has() -> None:
+    given = job(
+        code=[{"configMapName": "models"}, {"configMapName": "loops"}],
+        env=[{"name": "PYTHONPATH", "value": "/data/python"}],
+    )
+    spec = _spec(pod(given, 0, 1, IMAGE))
+    assert _variables({"spec": spec})["PYTHONPATH"] == (
+        "/opt/detectron/code/models:/opt/detectron/code/loops:/data/python"
+    )
+    mounts = {m["mountPath"]: m for m in spec["containers"][0]["volumeMounts"]}
+    volumes = {v["name"]: v for v in spec["volumes"]}
+    for name in ("models", "loops"):
+        mount = mounts[f"/opt/detectron/code/{name}"]
+        assert mount["readOnly"] is True
+        assert volumes[mount["name"]]["configMap"] == {"name": name}
+
+
+def test_what_secrets_hold_is_named_and_never_before_the_contract() -> None:
+    token = {"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "hub", "key": "token"}}}
+    given = job(
+        env=[token], envFrom=[{"secretRef": {"name": "s3"}}, {"configMapRef": {"name": "p"}, "prefix": "P_"}]
+    )
+    container = _spec(pod(given, 0, 0, IMAGE))["containers"][0]
+    assert token in container["env"]
+    assert container["envFrom"] == [
+        {"secretRef": {"name": "s3"}},
+        {"configMapRef": {"name": "p"}, "prefix": "P_"},
+    ]
+    assert {"name": "PET_RDZV_BACKEND", "value": "c10d"} in container["env"], "a variable goes before envFrom"
+
+
 DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 LABEL = st.from_regex(r"[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?", fullmatch=True)
 QUANTITY = st.sampled_from(["1", "500m", "2.5", "16Gi", "1e3", "100M"])
@@ -131,12 +184,22 @@ JOBS = st.builds(
     image=st.none() | st.just("x/y:z"),
     resourcesPerNode=st.none()
     | st.fixed_dictionaries({"limits": st.fixed_dictionaries({"memory": QUANTITY})}),
+    code=st.none()
+    | st.lists(st.builds(lambda name: {"configMapName": name}, LABEL), max_size=3, unique_by=str),
+    envFrom=st.none()
+    | st.lists(st.builds(lambda name: {"secretRef": {"name": name}, "prefix": "P_"}, LABEL), max_size=2),
     output=st.just({"ephemeral": True})
+    | st.builds(
+        lambda deleted: {"claim": CLAIM | {"whenDeleted": deleted}}, st.sampled_from(["Retain", "Delete"])
+    )
     | st.fixed_dictionaries({"claimName": LABEL}, optional={"subPath": st.just("a/b")}),
     volumes=VOLUMES,
     env=st.lists(
-        st.fixed_dictionaries(
-            {"name": st.from_regex(r"[A-Z_][A-Z0-9_]{0,9}", fullmatch=True), "value": TEXT}
+        st.builds(
+            lambda name, source: {"name": name, **source},
+            st.from_regex(r"[A-Z_][A-Z0-9_]{0,9}", fullmatch=True),
+            st.fixed_dictionaries({"value": TEXT})
+            | st.builds(lambda name: {"valueFrom": {"secretKeyRef": {"name": name, "key": "k"}}}, LABEL),
         ),
         max_size=3,
         unique_by=lambda item: item["name"],
@@ -193,7 +256,7 @@ def test_every_pod_is_valid_and_restricted(any_job: TrainingJob, attempt: int, d
     assert all(DNS_LABEL.fullmatch(volume) for volume in volumes)
     paths = [mount["mountPath"] for mount in container["volumeMounts"]]
     assert len(paths) == len(set(paths))
-    variables = {item["name"]: item["value"] for item in container["env"]}
+    variables = {item["name"]: item.get("value") for item in container["env"]}
     assert len(variables) == len(container["env"])
     assert environment(any_job, attempt, index).items() <= variables.items()
     assert pod(any_job, attempt, index, IMAGE) == manifest
@@ -312,9 +375,13 @@ def test_coscheduling_is_told_how_many_pods_belong_together() -> None:
 @given(JOBS)
 def test_every_other_child_is_valid(any_job: TrainingJob) -> None:
     rendered: list[Any] = [service(any_job), configmap(any_job)]
-    for manifest in rendered:
+    claim: Any = output_claim(any_job)
+    for manifest in [*rendered, *([claim] if claim else [])]:
         kubernetes_validate.validate(manifest, KUBERNETES, strict=True)
-        assert [owner["uid"] for owner in manifest["metadata"]["ownerReferences"]] == [any_job.uid]
+        new = any_job.spec.output.new_claim
+        kept = manifest["kind"] == "PersistentVolumeClaim" and new is not None and new.retained
+        owners = manifest["metadata"].get("ownerReferences", [])
+        assert [owner["uid"] for owner in owners] == ([] if kept else [any_job.uid])
     document = json.loads(rendered[1]["data"]["job.yaml"])
     whole = dict(any_job.spec.document)
     assert {**document["spec"], "runPolicy": whole["runPolicy"]} == whole
@@ -363,4 +430,4 @@ def test_a_user_s_threads_go_before_the_default() -> None:
 
 
 def _variables(manifest: dict[str, Any]) -> dict[str, str]:
-    return {entry["name"]: entry["value"] for entry in _spec(manifest)["containers"][0]["env"]}
+    return {entry["name"]: entry.get("value") for entry in _spec(manifest)["containers"][0]["env"]}

@@ -63,7 +63,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
   resources: [pods]
   verbs: [get, list, watch, create, delete]
 - apiGroups: [""]
-  resources: [services, configmaps]
+  resources: [services, configmaps, persistentvolumeclaims]
   verbs: [get, create]
 # PodGroups of jobs that ask for Volcano or Coscheduling.
 - apiGroups: [scheduling.volcano.sh, scheduling.x-k8s.io]

@@ -35,6 +35,11 @@ def pod_group(job: str, attempt: int) -> str:
     return f"{job}-{attempt}"
 
 
+def output_claim(job: str) -> str:
+    """The claim that the operator makes for the output."""
+    return f"{job}-output"
+
+
 def hostname(index: int) -> str:
     """`node-NNN`, zero-padded: c10d sorts by address, so the text order must be the numeric order."""
     return f"node-{index:03d}"

@@ -9,11 +9,16 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class CreateChild:
-    """A child to create; an answer of 409 is fine where the job's uid controls what is there."""
+    """A child to create; an answer of 409 is fine where the job's uid controls what is there.
 
-    kind: Literal["Pod", "Service", "ConfigMap", "PodGroup"]
+    One that is `retained` outlives its job, without an owner: what an earlier job of the same name has left,
+    known by its labels, is as good.
+    """
+
+    kind: Literal["Pod", "Service", "ConfigMap", "PodGroup", "PersistentVolumeClaim"]
     name: str
     manifest: Mapping[str, object]
+    retained: bool = False
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from datetime import timedelta
 
 from detectron_operator import shape
-from detectron_operator.shape import MISSING
+from detectron_operator.quantity import parse_quantity
+from detectron_operator.shape import MISSING, ShapeError
 
 Raw = Mapping[str, object]
 
@@ -32,6 +33,21 @@ def optional_seconds(raw: Raw, path: str, key: str, *, at_most: int) -> timedelt
 def boolean(raw: Raw, path: str, key: str) -> bool:
     """true or false."""
     return shape.boolean(raw.get(key, MISSING), f"{path}.{key}")
+
+
+def quantity(value: object, path: str) -> str:
+    """A Kubernetes quantity that is not negative, as written."""
+    if value is MISSING:
+        raise ShapeError(path, "is missing")
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise ShapeError(path, f"must be a quantity, not {type(value).__name__}")
+    try:
+        negative = parse_quantity(value) < 0
+    except ValueError as error:
+        raise ShapeError(path, str(error)) from error
+    if negative:
+        raise ShapeError(path, f"is {value}, must not be negative")
+    return str(value)
 
 
 def text(raw: Raw, path: str, key: str) -> str:

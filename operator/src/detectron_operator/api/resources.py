@@ -15,6 +15,9 @@ MAX_PROCESSES = 64
 
 _PATH = "spec.resourcesPerNode"
 
+_FOREIGN = ("gpu.intel.com/", "habana.ai/", "aws.amazon.com/neuron", "google.com/tpu", "huawei.com/Ascend")
+"""Accelerators that PyTorch does not drive as CUDA devices, so that Detectron2 would train beside them."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Resources:
@@ -23,19 +26,46 @@ class Resources:
     requests: Mapping[str, str]
     limits: Mapping[str, str]
 
+    @property
+    def gpus(self) -> int:
+        """CUDA devices in each pod."""
+        return sum(int(parse_quantity(written)) for name, written in self.limits.items() if is_gpu(name))
+
 
 def resources(spec: Raw) -> Resources:
     """`spec.resourcesPerNode`, held to what the API server would accept in a pod."""
-    raw = shape.mapping(spec.get("resourcesPerNode", {}), _PATH)
-    found = Resources(requests=_quantities(raw, "requests"), limits=_quantities(raw, "limits"))
-    _check_requests(found.requests, found.limits)
+    found = quantities(shape.mapping(spec.get("resourcesPerNode", {}), _PATH), _PATH)
+    for name, written in found.limits.items():
+        if is_gpu(name) or name.startswith(_FOREIGN):
+            _check_whole(name, written)
+    slices = [name for name, written in found.limits.items() if is_slice(name) and parse_quantity(written)]
+    if slices and found.gpus > 1:
+        raise ShapeError(
+            f"{_PATH}.limits[{slices[0]}]",
+            f"gives a pod {found.gpus} devices, of which CUDA shows a process one: ask for a single slice in"
+            " each pod, and for more pods by numNodes",
+        )
     return found
 
 
-def processes(spec: Raw, limits: Mapping[str, str]) -> int:
+def quantities(raw: Raw, path: str) -> Resources:
+    """An object with `requests` and `limits`, each a quantity by resource name."""
+    found = Resources(requests=_quantities(raw, path, "requests"), limits=_quantities(raw, path, "limits"))
+    _check_requests(found, path)
+    return found
+
+
+def processes(spec: Raw, asked_for: Resources) -> int:
     """One process a GPU: Detectron2 drives one device from each, and DDP needs one device a process."""
-    gpus = sum(_whole_gpus(name, written) for name, written in limits.items() if is_gpu(name))
+    gpus = asked_for.gpus
     if "numProcPerNode" not in spec:
+        for name in asked_for.limits:
+            if name.startswith(_FOREIGN):
+                raise ShapeError(
+                    f"{_PATH}.limits[{name}]",
+                    "is no CUDA device, and Detectron2 would leave it idle; where spec.trainer uses it,"
+                    " say how many processes do by numProcPerNode",
+                )
         return gpus or 1
     asked = fields.integer(spec, "spec", "numProcPerNode", at_least=1, at_most=MAX_PROCESSES)
     if gpus and asked != gpus:
@@ -48,45 +78,39 @@ def processes(spec: Raw, limits: Mapping[str, str]) -> int:
 
 
 def is_gpu(resource: str) -> bool:
-    """Whether a resource is counted in CUDA devices: whole GPUs, or MIG slices of one."""
-    return resource.endswith("/gpu") or resource.startswith("nvidia.com/mig-")
+    """Whether a resource is counted in CUDA devices (ROCm's count as such): whole GPUs, or a slice of one."""
+    return resource.endswith("/gpu") or is_slice(resource)
 
 
-def _whole_gpus(name: str, written: str) -> int:
+def is_slice(resource: str) -> bool:
+    """Whether a resource is a part of a GPU, by MIG or by sharing it over time."""
+    return resource.startswith("nvidia.com/mig-") or resource.endswith("/gpu.shared")
+
+
+def _check_whole(name: str, written: str) -> None:
     amount = parse_quantity(written)
     if not 0 <= amount <= MAX_PROCESSES or amount != int(amount):
         raise ShapeError(
             f"{_PATH}.limits[{name}]", f"is {written}, must be a whole number in 0..{MAX_PROCESSES}"
         )
-    return int(amount)
 
 
-def _check_requests(requests: Mapping[str, str], limits: Mapping[str, str]) -> None:
+def _check_requests(found: Resources, path: str) -> None:
     """What the API server would refuse in the pods, said here where the job's author sees it."""
-    for name, written in requests.items():
-        path = f"{_PATH}.requests[{name}]"
+    limits = found.limits
+    for name, written in found.requests.items():
+        where = f"{path}.requests[{name}]"
         if "/" in name and name not in limits:
-            raise ShapeError(path, "needs an equal entry in limits: devices cannot be overcommitted")
+            raise ShapeError(where, "needs an equal entry in limits: devices cannot be overcommitted")
         if name not in limits:
             continue
         request, limit = parse_quantity(written), parse_quantity(limits[name])
         if request > limit:
-            raise ShapeError(path, f"is {written}, more than the limit of {limits[name]}")
+            raise ShapeError(where, f"is {written}, more than the limit of {limits[name]}")
         if "/" in name and request != limit:
-            raise ShapeError(path, f"is {written}, must equal the limit of {limits[name]}")
+            raise ShapeError(where, f"is {written}, must equal the limit of {limits[name]}")
 
 
-def _quantities(raw: Raw, which: str) -> dict[str, str]:
-    path = f"{_PATH}.{which}"
-    found = {}
-    for name, value in shape.mapping(raw.get(which, {}), path).items():
-        if isinstance(value, bool) or not isinstance(value, str | int):
-            raise ShapeError(f"{path}[{name}]", f"must be a quantity, not {type(value).__name__}")
-        try:
-            negative = parse_quantity(value) < 0
-        except ValueError as error:
-            raise ShapeError(f"{path}[{name}]", str(error)) from error
-        if negative:
-            raise ShapeError(f"{path}[{name}]", f"is {value}, must not be negative")
-        found[name] = str(value)
-    return found
+def _quantities(raw: Raw, path: str, which: str) -> dict[str, str]:
+    pairs = shape.mapping(raw.get(which, {}), f"{path}.{which}").items()
+    return {name: fields.quantity(value, f"{path}.{which}[{name}]") for name, value in pairs}

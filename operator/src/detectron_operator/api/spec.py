@@ -8,12 +8,13 @@ from dataclasses import dataclass
 
 from detectron_operator.api import fields
 from detectron_operator.api.elastic_policy import ElasticPolicy, elastic_policy
+from detectron_operator.api.environment import Source, Variable, sources, variables
 from detectron_operator.api.fields import Raw
 from detectron_operator.api.metrics import tls_secret
 from detectron_operator.api.placement import Placement, placement
 from detectron_operator.api.resources import Resources, processes, resources
 from detectron_operator.api.run_policy import RunPolicy, run_policy
-from detectron_operator.api.scheduling import GangScheduling, gang_scheduling
+from detectron_operator.api.scheduling import GangScheduling, Kueue, gang_scheduling
 from detectron_operator.api.storage import Output, Volume, output, volumes
 from detectron_operator.shape import ShapeError
 
@@ -24,7 +25,10 @@ MAX_MANIFEST_BYTES = 1_000_000
 
 @dataclass(frozen=True, kw_only=True)
 class Spec:
-    """What the operator itself acts upon; the trainer reads the whole of it from `document`."""
+    """What the operator itself acts upon; the trainer reads the whole of it from `document`.
+
+    `code` names ConfigMaps.
+    """
 
     image: str | None
     image_pull_policy: str
@@ -37,7 +41,9 @@ class Spec:
     gang_scheduling: GangScheduling | None
     output: Output
     volumes: tuple[Volume, ...]
-    env: Mapping[str, str]
+    code: tuple[str, ...]
+    env: tuple[Variable, ...]
+    env_from: tuple[Source, ...]
     grace_period_seconds: int
     metrics_tls_secret: str | None
     run_policy: RunPolicy
@@ -53,22 +59,26 @@ def spec(raw: Raw) -> Spec:
     asked = resources(raw)
     checkpoint = fields.part(raw, "spec", "checkpoint")
     num_nodes = fields.integer(raw, "spec", "numNodes", at_least=1, at_most=MAX_NODES)
+    elastic, gang = elastic_policy(raw, num_nodes, MAX_NODES), gang_scheduling(raw)
+    if elastic.elastic and isinstance(gang, Kueue):
+        raise ShapeError("spec.elasticPolicy", "does not go with Kueue, which admits gangs of one size")
     return Spec(
         image=fields.optional_text(raw, "spec", "image"),
         image_pull_policy=fields.text(raw, "spec", "imagePullPolicy"),
         image_pull_secrets=fields.texts(raw, "spec", "imagePullSecrets"),
         num_nodes=num_nodes,
-        elastic_policy=elastic_policy(raw, num_nodes, MAX_NODES),
-        num_proc_per_node=processes(raw, asked.limits),
+        elastic_policy=elastic,
+        num_proc_per_node=processes(raw, asked),
         resources=asked,
         placement=placement(raw),
-        gang_scheduling=gang_scheduling(raw),
+        gang_scheduling=gang,
         output=output(raw),
         volumes=volumes(raw),
-        env={
-            fields.text(item, path, "name"): fields.text(item, path, "value")
-            for item, path in fields.objects(raw, "spec", "env")
-        },
+        code=tuple(
+            fields.text(item, path, "configMapName") for item, path in fields.objects(raw, "spec", "code")
+        ),
+        env=variables(raw),
+        env_from=sources(raw),
         grace_period_seconds=fields.integer(
             checkpoint, "spec.checkpoint", "gracePeriodSeconds", at_least=10, at_most=3600
         ),

@@ -23,6 +23,7 @@ from detectron_operator.kube.objects import (
     PODS,
     Key,
     Object,
+    labels_of,
     metadata,
     resource_of,
 )
@@ -129,7 +130,7 @@ class Controller:
             raw = await self._client.create(resource, entry.job.namespace, child.manifest)
         except ConflictError:
             raw = await self._client.get(resource, Key(entry.job.namespace, child.name))
-            if metadata(raw).controller != entry.meta.uid:
+            if not _serves(raw, child, entry.meta.uid):
                 message = f"{child.kind} {child.name} exists already and belongs to something else"
                 raise ChildRefusedError(Refusal("NameConflict", message)) from None
         except (RefusedError, NotFoundError) as error:
@@ -201,6 +202,14 @@ class Controller:
         self._poller.follow(key, host)
         if host is None:
             self._reports.forget(key)
+
+
+def _serves(raw: Object, child: CreateChild, job: str) -> bool:
+    """Whether what has the child's name already is that very child, or one that can stand for it."""
+    found = metadata(raw)
+    if child.retained:
+        return found.controller is None and labels_of(raw) == labels_of(child.manifest)
+    return found.controller == job
 
 
 def status_of(raw: Object) -> Mapping[str, object]:

@@ -80,6 +80,12 @@ def metadata(raw: Object) -> Metadata:
     )
 
 
+def labels_of(raw: Object) -> Object:
+    """An object's labels."""
+    meta = cast("Mapping[str, object]", raw["metadata"])
+    return cast("Object", meta.get("labels") or {})
+
+
 def without_managed_fields(raw: Object) -> Object:
     """The object without the server's bookkeeping of who set what, which is most of its size."""
     meta = cast("Mapping[str, object]", raw["metadata"])

@@ -54,7 +54,8 @@ def pod_annotations(job: TrainingJob) -> dict[str, str]:
 
 def pod_group(job: TrainingJob) -> dict[str, object] | None:
     """The PodGroup that the gang's scheduler reads, None where it reads none; one for all attempts."""
-    spec: dict[str, object] = {"minMember": job.spec.num_nodes, "minResources": _of_the_gang(job)}
+    least = job.spec.elastic_policy.min_nodes
+    spec: dict[str, object] = {"minMember": least, "minResources": _of_pods(job, least)}
     match job.spec.gang_scheduling:
         case Volcano(queue=queue):
             version = "scheduling.volcano.sh/v1beta1"
@@ -73,10 +74,10 @@ def _priority(job: TrainingJob) -> dict[str, object]:
     return {"priorityClassName": priority} if priority else {}
 
 
-def _of_the_gang(job: TrainingJob) -> dict[str, str]:
-    """What all pods request together; where a pod names only a limit, that is its request."""
+def _of_pods(job: TrainingJob, count: int) -> dict[str, str]:
+    """What so many pods request together; where a pod names only a limit, that is its request."""
     each = {**job.spec.resources.limits, **job.spec.resources.requests}
-    return {name: _written(parse_quantity(amount) * job.spec.num_nodes) for name, amount in each.items()}
+    return {name: _written(parse_quantity(amount) * count) for name, amount in each.items()}
 
 
 def _written(amount: Decimal) -> str:

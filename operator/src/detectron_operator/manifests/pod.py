@@ -12,7 +12,10 @@ from detectron_operator import labels, names
 from detectron_operator.api import TrainingJob
 from detectron_operator.api.storage import Volume
 from detectron_operator.manifests import metadata
+from detectron_operator.manifests.claim import output_claim_name
+from detectron_operator.manifests.code import code_mounts, code_volumes
 from detectron_operator.manifests.configmap import MANIFEST_KEY
+from detectron_operator.manifests.environment import sources, variables
 from detectron_operator.manifests.gang import pod_annotations, pod_labels
 from detectron_operator.manifests.placement import placement
 from detectron_operator.manifests.torchrun import (
@@ -23,8 +26,6 @@ from detectron_operator.manifests.torchrun import (
     OUTPUT_PATH,
     RENDEZVOUS_PORT,
     TERMINATION_LOG,
-    environment,
-    threads,
 )
 
 USER = 65532
@@ -78,13 +79,13 @@ def _pull_secrets(job: TrainingJob) -> dict[str, object]:
 
 
 def _container(job: TrainingJob, attempt: int, index: int, trainer_image: str) -> dict[str, object]:
-    variables = threads(job) | dict(job.spec.env) | environment(job, attempt, index)
     return {
         "name": names.CONTAINER,
         "image": job.spec.image or trainer_image,
         "imagePullPolicy": job.spec.image_pull_policy,
         "command": list(COMMAND),
-        "env": [{"name": name, "value": value} for name, value in variables.items()],
+        "env": variables(job, attempt, index),
+        **sources(job),
         "ports": [
             {"name": "rendezvous", "containerPort": RENDEZVOUS_PORT},
             {"name": "metrics", "containerPort": METRICS_PORT},
@@ -113,7 +114,7 @@ def _container(job: TrainingJob, attempt: int, index: int, trainer_image: str) -
 
 def _holds_output(job: TrainingJob, index: int) -> bool:
     """Only node 0 mounts the claim, so that one ReadWriteOnce volume serves any number of nodes."""
-    return index == 0 and job.spec.output.claim_name is not None
+    return index == 0 and output_claim_name(job) is not None
 
 
 def _mounts(job: TrainingJob, index: int) -> list[dict[str, object]]:
@@ -125,6 +126,7 @@ def _mounts(job: TrainingJob, index: int) -> list[dict[str, object]]:
         output,
         {"name": "shared-memory", "mountPath": "/dev/shm"},
         {"name": "tmp", "mountPath": "/tmp"},
+        *code_mounts(job),
         *(_user_mount(volume) for volume in job.spec.volumes),
     ]
 
@@ -144,10 +146,11 @@ def _volumes(job: TrainingJob, index: int) -> list[dict[str, object]]:
         {"name": "job", "projected": {"sources": _sources(job)}},
         {
             "name": "output",
-            **(_claim(job.spec.output.claim_name) if _holds_output(job, index) else {"emptyDir": {}}),
+            **(_claim(output_claim_name(job)) if _holds_output(job, index) else {"emptyDir": {}}),
         },
         {"name": "shared-memory", "emptyDir": {"medium": "Memory", "sizeLimit": shared_memory}},
         {"name": "tmp", "emptyDir": {}},
+        *code_volumes(job),
         *({"name": _volume_name(volume), **_claim(volume.claim_name)} for volume in job.spec.volumes),
     ]
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from detectron_operator import names, reasons
 from detectron_operator import status as statuses
-from detectron_operator.manifests.configmap import configmap
-from detectron_operator.manifests.gang import pod_group
 from detectron_operator.manifests.pod import pod
-from detectron_operator.manifests.service import service
+from detectron_operator.plan.children import shared
 from detectron_operator.plan.deadlines import left_to_start, not_started
 from detectron_operator.plan.deleting import FAILURE_GRACE_SECONDS, deletions, stop_hung
 from detectron_operator.situation import Situation
@@ -64,13 +62,10 @@ def _gather(s: Situation, defaults: Defaults, refusal: Refusal | None) -> Plan:
 
 
 def _children(s: Situation, trainer_image: str) -> tuple[CreateChild, ...]:
-    """The missing pods with all that they need: a Service that somebody deleted comes back with them."""
+    """The missing pods with all that they need."""
     job, attempt = s.job, s.gang.attempt
-    group = pod_group(job)
     return (
-        CreateChild("Service", job.name, service(job)),
-        CreateChild("ConfigMap", job.name, configmap(job)),
-        *([CreateChild("PodGroup", job.name, group)] if group else []),
+        *shared(job),
         *(
             CreateChild("Pod", names.pod_name(job.name, attempt, i), pod(job, attempt, i, trainer_image))
             for i in s.gang.missing

@@ -53,18 +53,20 @@ class Checked:
         return f"no problems; {iterations} on {processes}{rounds}"
 
 
-def check(path: Path, overrides: Sequence[str], volumes: Mapping[str, Path]) -> Checked:
+def check(
+    path: Path, overrides: Sequence[str], volumes: Mapping[str, Path], code: Mapping[str, Path]
+) -> Checked:
     """Inspect the job at `path` for the processes and GPUs that it asks for, whatever this machine has.
 
     Raises:
-        UsageError: there is no such file, or `volumes` are not those of the job.
+        UsageError: there is no such file, or `volumes` or `code` are not those of the job.
     """
     try:
         job = read(path, overrides)
     except InvalidConfigError as error:
         return Checked(path, 0, error.problems)
-    mounts, processes = Mounts(mount(job, volumes)), job.spec.num_nodes * job.spec.processes_per_node
-    gpus = job.spec.gpus_per_node > 0
+    mounts, processes = Mounts(mount(job, volumes, code)), job.spec.num_nodes * job.spec.processes_per_node
+    gpus = job.spec.resources_per_node.gpus > 0
     with tempfile.TemporaryDirectory() as output:
         found = inspect(job, Path(output), mounts, processes, data=DataCheck.WHOLE, gpus=gpus)
     return Checked(path, processes, found.problems, found)

@@ -67,9 +67,17 @@ def _parser() -> argparse.ArgumentParser:
             "--volume",
             action="append",
             default=[],
-            type=_volume,
+            type=_folder,
             metavar="NAME=DIR",
             help="folder that stands for the volume NAME of the manifest; once for each volume",
+        )
+        command.add_argument(
+            "--code",
+            action="append",
+            default=[],
+            type=_folder,
+            metavar="NAME=DIR",
+            help="folder that stands for the ConfigMap NAME of spec.code; once for each",
         )
         command.add_argument(
             "--set",
@@ -100,7 +108,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _volume(text: str) -> tuple[str, Path]:
+def _folder(text: str) -> tuple[str, Path]:
     name, separator, folder = text.partition("=")
     if not (name and separator and folder):
         raise argparse.ArgumentTypeError(f"{text!r} should be NAME=DIR")
@@ -122,7 +130,7 @@ def _port(text: str) -> int:
 def _check(options: argparse.Namespace) -> int:
     from detectron_trainer.command.check import EXIT_INVALID, check, show, to_json, write_verdict
 
-    checked = check(options.job, options.overrides, dict(options.volume))
+    checked = check(options.job, options.overrides, dict(options.volume), dict(options.code))
     if options.output == "json":
         print(to_json(checked))
     else:
@@ -136,13 +144,15 @@ def _run(options: argparse.Namespace) -> int:
     from rich.console import Console
 
     from detectron_trainer.command.lasting_output import LastingOutput
-    from detectron_trainer.command.local_run import explain_processes
+    from detectron_trainer.command.local_run import explain_processes, from_the_shell
     from detectron_trainer.command.terminal import say
     from detectron_trainer.command.torchrun import Interruptions
 
     run = _prepare(options)
     interruptions = Interruptions()
     console = Console(file=cast(IO[str], LastingOutput(sys.stdout, interruptions.output_is_gone)))
+    for stored in from_the_shell(run.job, os.environ):
+        say(console, f"{stored}: this shell's environment stands in for it")
     note = explain_processes(run.job, run.processes)
     if note is not None:
         say(console, note)
@@ -164,7 +174,7 @@ def _prepare(options: argparse.Namespace) -> LocalRun:
     )
 
     job = read(options.job, options.overrides)
-    mounts = mount(job, dict(options.volume))
+    mounts = mount(job, dict(options.volume), dict(options.code))
     machine = Machine.here()
     output: Path = (options.output or Path("runs") / job.metadata.name).resolve()
     try:

@@ -10,7 +10,7 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,7 +79,7 @@ class LocalRun:
         return {
             "OMP_NUM_THREADS": str(max(1, self.cores // self.processes)),
             **kept,
-            **{variable.name: variable.value for variable in self.job.spec.env},
+            **{each.name: each.value for each in self.job.spec.env if each.value is not None},
             "PYTHONUNBUFFERED": "1",
             "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": str(grace - _SHUTDOWN_MARGIN_SECONDS),
             "DETECTRON_JOB": f"{self.job.metadata.namespace}/{self.job.metadata.name}",
@@ -117,29 +117,49 @@ def with_overrides(job: Job, overrides: Sequence[str]) -> Job:
     return parse_job(json.dumps(document))
 
 
-def mount(job: Job, folders: Mapping[str, Path]) -> dict[str, str]:
-    """The local folder for each mount path of the job's volumes.
+def mount(job: Job, folders: Mapping[str, Path], code: Mapping[str, Path]) -> dict[str, str]:
+    """The local folder for each mount path of the job's volumes and of its code.
 
     Args:
         folders: by the volume's name.
+        code: by the ConfigMap's name.
 
     Raises:
-        UsageError: a volume has no folder, a folder does not exist or belongs to no volume.
+        UsageError: a volume or ConfigMap has no folder, a folder does not exist or belongs to none of them.
     """
     volumes = {volume.name: volume.mount_path for volume in job.spec.volumes}
-    complaints = []
-    for name in folders.keys() - volumes.keys():
-        close = difflib.get_close_matches(name, volumes, n=1)
-        known = f"did you mean {close[0]}?" if close else f"it has {', '.join(sorted(volumes)) or 'none'}"
-        complaints.append(f"the job has no volume {name}: {known}")
-    for name, path in volumes.items():
-        if name not in folders:
-            complaints.append(f"volume {name} ({path}) needs a folder of this machine: --volume {name}=DIR")
-        elif not folders[name].is_dir():
-            complaints.append(f"--volume {name}={folders[name]}: there is no such folder")
+    modules = {each.config_map_name: each.folder for each in job.spec.code}
+    complaints = [*_unfit("volume", volumes, folders), *_unfit("code", modules, code)]
     if complaints:
         raise UsageError("; ".join(sorted(complaints)))
-    return {path: str(folders[name].resolve()) for name, path in volumes.items()}
+    mounted = {path: str(folders[name].resolve()) for name, path in volumes.items()}
+    return mounted | {path: str(code[name].resolve()) for name, path in modules.items()}
+
+
+def _unfit(option: str, wanted: Mapping[str, str], given: Mapping[str, Path]) -> Iterator[str]:
+    """What is wrong with the folders given for mount paths, both by name."""
+    for name in given.keys() - wanted.keys():
+        close = difflib.get_close_matches(name, wanted, n=1)
+        known = f"did you mean {close[0]}?" if close else f"it has {', '.join(sorted(wanted)) or 'none'}"
+        yield f"the job has no {option} {name}: {known}"
+    for name, path in wanted.items():
+        if name not in given:
+            yield f"{option} {name} ({path}) needs a folder of this machine: --{option} {name}=DIR"
+        elif not given[name].is_dir():
+            yield f"--{option} {name}={given[name]}: there is no such folder"
+
+
+def from_the_shell(job: Job, shell: Mapping[str, str]) -> list[str]:
+    """The objects of a cluster for whose variables this shell's environment stands in.
+
+    Raises:
+        UsageError: a variable of `spec.env` is in a Secret or ConfigMap, and not in `shell`.
+    """
+    stored = [variable for variable in job.spec.env if variable.value_from is not None]
+    missing = [f"{each.name} ({each.value_from})" for each in stored if each.name not in shell]
+    if missing:
+        raise UsageError(f"only a cluster has {', '.join(missing)}: set it in this shell's environment")
+    return [f"{each.name}, {each.value_from}" for each in stored] + [str(each) for each in job.spec.env_from]
 
 
 def count_processes(job: Job, machine: Machine, wanted: int | None) -> int:

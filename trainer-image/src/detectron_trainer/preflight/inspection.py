@@ -109,11 +109,11 @@ def _read_lazy_config(
 
 
 def extend_python_path(job: Job, mounts: Mounts) -> None:
-    """Let modules be found where the job's own PYTHONPATH says, also on a machine without its mounts."""
-    for variable in job.spec.env:
-        if variable.name == "PYTHONPATH":
-            folders = [str(mounts.locate(folder)) for folder in variable.value.split(":")]
-            sys.path += [folder for folder in folders if folder not in sys.path]
+    """Let modules be found where the job has its code, also on a machine without the job's mounts."""
+    own = [each.value for each in job.spec.env if each.name == "PYTHONPATH" and each.value is not None]
+    wanted = [*(each.folder for each in job.spec.code), *(path for value in own for path in value.split(":"))]
+    folders = [str(mounts.locate(folder)) for folder in wanted]
+    sys.path += [folder for folder in folders if folder not in sys.path]
 
 
 def _judge_references(job: Job) -> list[Problem]:

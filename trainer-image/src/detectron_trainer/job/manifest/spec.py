@@ -9,23 +9,15 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 from detectron_trainer.job.manifest.config import Config
 from detectron_trainer.job.manifest.datasets import Dataset
 from detectron_trainer.job.manifest.elastic_policy import ElasticPolicy
+from detectron_trainer.job.manifest.environment import EnvironmentSource, EnvironmentVariable
 from detectron_trainer.job.manifest.metrics import Metrics
 from detectron_trainer.job.manifest.part import ClusterName, ModuleName, Part, Reference
 from detectron_trainer.job.manifest.placement import Colocation, NodeAffinity, Spread
+from detectron_trainer.job.manifest.resources import Resources
 from detectron_trainer.job.manifest.run_policy import RunPolicy
-from detectron_trainer.job.manifest.storage import CheckpointPolicy, Output, Volume
+from detectron_trainer.job.manifest.storage import CheckpointPolicy, Code, Output, Volume
 from detectron_trainer.job.manifest.training import TrainingOptions
 from detectron_trainer.job.manifest.weights import Weights
-
-
-class EnvironmentVariable(Part):
-    name: str
-    value: str
-
-
-class Resources(Part):
-    requests: dict[str, int | str] = Field(default_factory=dict)
-    limits: dict[str, int | str] = Field(default_factory=dict)
 
 
 class Spec(Part):
@@ -42,7 +34,9 @@ class Spec(Part):
     checkpoint: CheckpointPolicy = CheckpointPolicy()
     metrics: Metrics = Metrics()
     training: TrainingOptions = TrainingOptions()
+    code: Annotated[tuple[Code, ...], Field(max_length=8)] = ()
     env: Annotated[tuple[EnvironmentVariable, ...], Field(max_length=64)] = ()
+    env_from: Annotated[tuple[EnvironmentSource, ...], Field(max_length=16)] = ()
     num_nodes: Annotated[int, Field(ge=1, le=512)] = 1
     elastic_policy: ElasticPolicy = ElasticPolicy()
     num_proc_per_node: Annotated[int, Field(ge=1, le=64)] | None = None
@@ -69,16 +63,9 @@ class Spec(Part):
         return self
 
     @property
-    def gpus_per_node(self) -> int:
-        """Those of the limits, 0 where the job trains on CPUs."""
-        return sum(
-            int(count) for name, count in self.resources_per_node.limits.items() if name.endswith("/gpu")
-        )
-
-    @property
     def processes_per_node(self) -> int:
         """As the operator counts: `numProcPerNode`, else one for each GPU of the limits, else one."""
-        return self.num_proc_per_node or max(1, self.gpus_per_node)
+        return self.num_proc_per_node or self.resources_per_node.gpus or 1
 
 
 class Metadata(BaseModel):

@@ -1,0 +1,32 @@
+"""What a job owns beside its pods, and so what any of its pods needs."""
+
+from __future__ import annotations
+
+from detectron_operator import names
+from detectron_operator.api import TrainingJob
+from detectron_operator.manifests.claim import output_claim
+from detectron_operator.manifests.configmap import configmap
+from detectron_operator.manifests.gang import pod_group
+from detectron_operator.manifests.service import service
+from detectron_operator.steps import CreateChild
+
+
+def mounted(job: TrainingJob) -> list[CreateChild]:
+    """What a pod cannot start without."""
+    found = [CreateChild("ConfigMap", job.name, configmap(job))]
+    claim = output_claim(job)
+    if claim is not None:
+        name, new = names.output_claim(job.name), job.spec.output.new_claim
+        retained = new is not None and new.retained
+        found.append(CreateChild("PersistentVolumeClaim", name, claim, retained=retained))
+    return found
+
+
+def shared(job: TrainingJob) -> list[CreateChild]:
+    """What a gang needs beside its pods: one that somebody deleted comes back with the next pod."""
+    group = pod_group(job)
+    return [
+        CreateChild("Service", job.name, service(job)),
+        *mounted(job),
+        *([CreateChild("PodGroup", job.name, group)] if group else []),
+    ]

@@ -1,0 +1,77 @@
+"""What a job owns beside its pods, and what a real API server lets through of them."""
+
+import copy
+from typing import Any
+
+import pytest
+
+from tests.apiserver.manifest_cases import VARIANTS
+from tests.apiserver.space import Space
+from tests.cluster.controlplane import ControlPlane
+
+GANG = ("job-0-0", "job-0-1")
+CLAIM = {"size": "1Gi"}
+
+
+def reason(space: Space) -> str:
+    conditions = space.status().get("conditions", [])
+    return next((str(item["reason"]) for item in conditions if item["type"] == "Running"), "")
+
+
+@pytest.mark.usefixtures("operator")
+class TestClaim:
+    def test_outlives_the_job_and_serves_the_next_of_the_name(self, space: Space) -> None:
+        space.submit_with({"output": {"claim": CLAIM}})
+        space.await_pods(*GANG)
+        made = space.api.get("persistentvolumeclaims", "job-output")
+        assert "ownerReferences" not in made["metadata"]
+        assert made["spec"]["resources"]["requests"]["storage"] == "1Gi"
+
+        space.api.delete("detectrontrainingjobs", "job")
+        space.await_collection()
+        space.submit_with({"output": {"claim": CLAIM}})
+        space.await_pods(*GANG)
+        kept = space.api.get("persistentvolumeclaims", "job-output")
+        assert kept["metadata"]["uid"] == made["metadata"]["uid"]
+
+    def test_goes_with_the_job_where_asked(self, space: Space) -> None:
+        job = space.submit_with({"output": {"claim": CLAIM | {"whenDeleted": "Delete"}}})
+        space.await_pods(*GANG)
+        (owner,) = space.api.get("persistentvolumeclaims", "job-output")["metadata"]["ownerReferences"]
+        assert owner["uid"] == job["metadata"]["uid"]
+
+    def test_of_somebody_else_is_left_alone(self, space: Space) -> None:
+        spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+        space.api.create("persistentvolumeclaims", {"metadata": {"name": "job-output"}, "spec": spec})
+        space.submit_with({"output": {"claim": CLAIM}})
+        space.wait(lambda: reason(space) == "NameConflict", "the conflict to be told")
+        assert "PersistentVolumeClaim job-output" in space.status()["message"]
+        assert space.pods() == []
+
+
+@pytest.mark.usefixtures("operator")
+def test_a_gang_scheduler_that_is_not_installed_is_told(space: Space) -> None:
+    space.submit(schedulingPolicy={"volcano": {}})
+    space.wait(lambda: reason(space) == "CreateRefused", "the refusal to be told")
+    assert space.status()["message"].startswith("PodGroup job: ")
+    assert space.pods() == []
+
+
+@pytest.mark.usefixtures("operator")
+def test_pods_with_every_field_set_are_restricted(space: Space, plane: ControlPlane) -> None:
+    """The API server's own judgement, by the Pod Security Standard that the namespace is held to."""
+    space.kubectl("label", "namespace", space.api.namespace, "pod-security.kubernetes.io/enforce=restricted")
+    plane.kubectl.apply(
+        _cluster_object("scheduling.k8s.io/v1", "PriorityClass", "research", value=1),
+        _cluster_object("node.k8s.io/v1", "RuntimeClass", "nvidia", handler="nvidia"),
+    )
+    whole = next(case for case in VARIANTS if case.name == "every field").document()["spec"]
+    stored = next(case for case in VARIANTS if case.name == "what the cluster keeps").document()["spec"]
+    spec: dict[str, Any] = copy.deepcopy({**whole, **{name: stored[name] for name in ("envFrom", "code")}})
+    spec["runPolicy"]["suspend"] = False
+    space.submit_with(spec)
+    space.await_pods(*(f"job-0-{index}" for index in range(spec["numNodes"])))
+
+
+def _cluster_object(version: str, kind: str, name: str, **fields: object) -> dict[str, object]:
+    return {"apiVersion": version, "kind": kind, "metadata": {"name": name}, **fields}

@@ -1,0 +1,87 @@
+"""Jobs that share a quota: a real Kueue admits, holds back and preempts whole gangs.
+
+The scheduler is real, pods are run by kwok; no container is started.
+"""
+
+import copy
+from collections.abc import Iterator
+
+import pytest
+
+from tests.apiserver.api import Api, Object
+from tests.apiserver.audit import AuditLog
+from tests.apiserver.conftest import grant_rights, install_crd
+from tests.apiserver.fake_kubelet import FakeKubelet
+from tests.apiserver.faulty_proxy import USER
+from tests.apiserver.manifest_cases import GOOD
+from tests.apiserver.operator_process import Operator
+from tests.apiserver.space import Space
+from tests.cluster.controlplane import ControlPlane
+from tests.cluster.kubectl import Kubectl
+from tests.cluster.kueue import Kueue
+from tests.cluster.kwok import FakeNodes
+
+NAMESPACE = "team"
+
+
+@pytest.fixture(scope="module")
+def space(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Space]:
+    """A namespace with a quota of four processors, an operator, nodes with room for more than that."""
+    folder = tmp_path_factory.mktemp("kueue")
+    with ControlPlane(folder) as plane:
+        install_crd(plane)
+        grant_rights(plane)
+        plane.kubectl("create", "namespace", NAMESPACE)
+        with (
+            FakeNodes(plane, 2),
+            Kueue(plane) as kueue,
+            Operator(folder, plane.kubeconfig_for(USER), namespaces=NAMESPACE),
+        ):
+            kueue.create_queue(NAMESPACE, cpus=4)
+            api = Api(plane.kubeconfig, NAMESPACE)
+            yield Space(
+                api,
+                Kubectl(plane.kubeconfig, NAMESPACE),
+                FakeKubelet(api),
+                AuditLog(plane.audit_log, USER, NAMESPACE),
+            )
+
+
+def queue(space: Space, name: str, priority: str | None = None) -> None:
+    """Submit a job of two pods, two processors each."""
+    manifest: Object = copy.deepcopy(GOOD)
+    manifest["metadata"] = {"name": name, "namespace": NAMESPACE}
+    kueue = {"queue": "queue"} | ({"workloadPriorityClass": priority} if priority else {})
+    manifest["spec"] |= {
+        "numNodes": 2,
+        "resourcesPerNode": {"requests": {"cpu": 2}},
+        "output": {"ephemeral": True},
+        "checkpoint": {"gracePeriodSeconds": 10},
+        "runPolicy": {"schedulingPolicy": {"kueue": kueue}},
+    }
+    space.api.create("detectrontrainingjobs", manifest)
+
+
+def test_gangs_wait_for_quota_and_make_way_for_more_urgent_ones(space: Space) -> None:
+    queue(space, "first")
+    space.await_status("first", phase="Running", attempt=0)
+
+    queue(space, "second")
+    waiting = space.wait(
+        lambda: space.status("second") if "SchedulingGated" in str(space.status("second")) else None,
+        "the second job to be held back",
+    )
+    assert waiting["phase"] == "Pending"
+
+    queue(space, "hasty", "urgent")
+    space.await_status("hasty", phase="Running", timeout=60)
+    preempted = space.status("first")
+    assert preempted["phase"] == "Restarting"
+    assert preempted["restarts"] == 0, "to be preempted is no failure"
+    assert space.status("second")["phase"] == "Pending"
+
+    space.suspend(True, "second")
+    space.await_status("second", phase="Suspended", timeout=60)
+    space.suspend(True, "hasty")
+    space.await_status("hasty", phase="Suspended", timeout=60)
+    space.await_status("first", phase="Running", attempt=1, restarts=0, timeout=60)
