@@ -169,8 +169,8 @@ class TestTwoWithoutALease:
             space.kubelet.run(pod)
         for number in range(5):
             space.await_status(f"job-{number}", phase="Running")
-        space.kubelet.end("job-0-0-1", 1)
-        space.wait(lambda: space.kubelet.finish_deletions() == ["job-0-0-0"], "the survivor to be stopped")
+        space.kubelet.end("job-0-0-0", 1)
+        space.wait(lambda: space.kubelet.finish_deletions() == ["job-0-0-1"], "the survivor to be stopped")
         space.wait(lambda: {"job-0-1-0", "job-0-1-1"} <= set(space.pods()), "the second attempt")
         assert space.await_status("job-0", attempt=1)["restarts"] == 1
         self._settle(space)

@@ -153,9 +153,9 @@ class TestRunning:
     def test_a_failure_starts_the_whole_gang_anew(self, space: Space) -> None:
         space.submit(backoffLimit=1)
         run_gang(space)
-        space.kubelet.end("job-0-1", 1)
+        space.kubelet.end("job-0-0", 1)
         space.await_status(phase="Restarting", attempt=1, restarts=1)
-        space.wait(lambda: space.kubelet.finish_deletions() == ["job-0-0"], "the survivor to be stopped")
+        space.wait(lambda: space.kubelet.finish_deletions() == ["job-0-1"], "the survivor to be stopped")
         run_gang(space, attempt=1)
         space.kubelet.end("job-1-0", 1)
         status = space.await_status(phase="Failed", restarts=1)
@@ -179,11 +179,25 @@ class TestRunning:
     def test_a_pod_that_somebody_deletes_is_no_failure_of_the_job(self, space: Space) -> None:
         space.submit(backoffLimit=0)
         run_gang(space)
-        space.api.delete("pods", "job-0-1", gracePeriodSeconds=0)
+        space.api.delete("pods", "job-0-0", gracePeriodSeconds=0)
         status = space.await_status(attempt=1)
         assert status["restarts"] == 0
-        space.wait(lambda: space.kubelet.finish_deletions() == ["job-0-0"], "the survivor to be stopped")
+        space.wait(lambda: space.kubelet.finish_deletions() == ["job-0-1"], "the survivor to be stopped")
         run_gang(space, attempt=1)
+
+    def test_a_pod_beside_the_first_is_replaced_while_the_first_lives_on(self, space: Space) -> None:
+        space.submit(backoffLimit=0)
+        run_gang(space)
+        first = space.api.get("pods", "job-0-0")["metadata"]["uid"]
+        for nth, lost in enumerate(["job-0-1", "job-0-1r1"], 1):
+            space.api.delete("pods", lost, gracePeriodSeconds=0)
+            space.await_pods("job-0-0", f"job-0-1r{nth}")
+            space.kubelet.run(f"job-0-1r{nth}")
+            status = space.await_status(phase="Running", attempt=0, restarts=0)
+            assert status["replacements"] == [{"index": 1, "count": nth}]
+        assert space.api.get("pods", "job-0-0")["metadata"]["uid"] == first
+        hostname = space.api.get("pods", "job-0-1r2")["spec"]["hostname"]
+        assert hostname == "node-001"
 
     def test_suspend_stops_the_pods_and_resume_starts_the_next_attempt(self, space: Space) -> None:
         space.submit()

@@ -37,23 +37,24 @@ def test_jobs_that_fail_together_come_back_one_by_one() -> None:
 
 
 def test_what_is_told_is_what_is_read() -> None:
-    history = History(attempt=3, restarts=1, in_a_row=2, by_reason={"PodDeleted": 2, "OOMKilled": 1})
+    reasons = {"PodDeleted": 2, "OOMKilled": 1}
+    history = History(attempt=3, restarts=1, in_a_row=2, by_reason=reasons, replacements={1: 2, 0: 1})
     assert read_history(history.record()) == history
     assert read_history({}) == History()
 
 
 def test_a_restart() -> None:
-    first = History().restarted("PodDeleted", attempt=1, counts=False, steady=False)
-    assert (first.attempt, first.restarts, first.in_a_row, first.by_reason) == (1, 0, 1, {"PodDeleted": 1})
-    second = first.restarted("OOMKilled", attempt=2, counts=True, steady=False)
+    first = History().restarted("PodDeleted", counts=False, steady=False)
+    assert (first.restarts, first.in_a_row, first.by_reason) == (0, 1, {"PodDeleted": 1})
+    second = first.restarted("OOMKilled", counts=True, steady=False)
     assert (second.restarts, second.in_a_row, second.by_reason) == (1, 2, {"PodDeleted": 1, "OOMKilled": 1})
-    assert second.restarted("OOMKilled", attempt=3, counts=True, steady=True).in_a_row == 1
+    assert second.restarted("OOMKilled", counts=True, steady=True).in_a_row == 1
 
 
 def test_reasons_are_bounded_and_no_restart_is_lost() -> None:
     history = History()
     for i in range(100):
-        history = history.restarted(f"Reason{i}", attempt=i + 1, counts=True, steady=False)
+        history = history.restarted(f"Reason{i}", counts=True, steady=False)
     assert len(history.by_reason) == MAX_REASONS
     assert history.by_reason[OTHER] == 100 - MAX_REASONS + 1
     assert sum(history.by_reason.values()) == 100
@@ -64,3 +65,10 @@ def test_the_pause_passes_and_a_clock_that_was_set_back_prolongs_it_for_an_hour_
     assert history.left(START) == 30
     assert history.left(after(30)) == 0
     assert history.left(after(-86400)) == 0
+
+
+def test_replacements_are_of_one_attempt() -> None:
+    history = History().replaced([1, 3]).replaced([1])
+    assert history.replacements == {1: 2, 3: 1}
+    assert history.in_attempt(0) == history
+    assert history.in_attempt(1) == History(attempt=1)

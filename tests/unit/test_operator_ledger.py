@@ -50,7 +50,7 @@ def test_a_restart_loses_iterations_and_time_to_its_cause() -> None:
     life.now = after(100)
     life.step(gang(), told(57, at=100, trained=57, training=114))
     life.now = after(110)
-    life.step([gang()[0], failed(1, reason="OutOfMemory")], told(57, at=100, trained=57, training=114))
+    life.step([failed(reason="OutOfMemory"), gang()[1]], told(57, at=100, trained=57, training=114))
     life.now = after(125)
     life.step()
     life.step(gang(1))

@@ -77,6 +77,7 @@ class Instance:
     attempt: int
     index: int
     uid: int
+    replacement: int = 0
     phase: str = "Pending"
     stop_by: float | None = None
     grace: int = 0
@@ -114,6 +115,9 @@ class Instance:
             reason="OutOfcpu" if self.rejected else "",
         )
         raw["metadata"]["uid"] = f"pod-{self.uid}"
+        if self.replacement:
+            raw["metadata"]["name"] += f"r{self.replacement}"
+            raw["metadata"]["labels"]["detectron.dev/replacement"] = str(self.replacement)
         if self.stop_by is not None:
             raw["metadata"]["deletionTimestamp"] = after(self.stop_by).isoformat()
             raw["metadata"]["deletionGracePeriodSeconds"] = self.grace
@@ -135,12 +139,13 @@ class Life(RuleBasedStateMachine):
         self.iteration = 0
         self.got_on = 0.0
         self.hung = -1
-        self.limit = 0
+        self.limit = self.within = 0
         self.seen_attempt = self.seen_restarts = 0
         self.ended: dict[str, Any] | None = None
 
     @initialize(
         limit=st.integers(0, 2),
+        within=st.integers(0, 2),
         longest=st.sampled_from([0, 10, 300]),
         rules=RULES,
         suspend=st.booleans(),
@@ -157,6 +162,7 @@ class Life(RuleBasedStateMachine):
     def create_job(
         self,
         limit: int,
+        within: int,
         longest: int,
         rules: list[dict[str, Any]],
         suspend: bool,
@@ -164,6 +170,8 @@ class Life(RuleBasedStateMachine):
         deadlines: dict[str, int],
     ) -> None:
         self.limit = limit
+        self.within = within
+        self.raw["spec"]["elasticPolicy"] = {"maxRestarts": within}
         self.raw["spec"]["runPolicy"] = {
             "suspend": suspend,
             "backoffLimit": limit,
@@ -211,7 +219,8 @@ class Life(RuleBasedStateMachine):
         if name not in self.pods:
             self.uids += 1
             attempt, index = int(tags["detectron.dev/attempt"]), int(tags["detectron.dev/node-index"])
-            self.pods[name] = Instance(attempt, index, self.uids)
+            nth = int(tags.get("detectron.dev/replacement", "0"))
+            self.pods[name] = Instance(attempt, index, self.uids, nth)
 
     def _delete(self, asked: DeletePod) -> None:
         pod = self.pods.get(asked.name)
@@ -346,10 +355,9 @@ class Life(RuleBasedStateMachine):
         assert self.services or self.raw.get("status", {}).get("phase") != "Running"
 
     @invariant()
-    def no_two_gangs(self) -> None:
+    def never_two_pods_at_one_index(self) -> None:
         for index in range(SIZE):
-            alive = {pod.attempt for pod in self.pods.values() if pod.alive and pod.index == index}
-            assert len(alive) <= 1
+            assert sum(pod.alive and pod.index == index for pod in self.pods.values()) <= 1
 
     @invariant()
     def counts_only_grow_and_keep_to_the_limit(self) -> None:
@@ -372,14 +380,19 @@ class Life(RuleBasedStateMachine):
     def every_restart_has_its_reason(self) -> None:
         status = self.raw.get("status", {})
         told = sum(item["count"] for item in status.get("restartsByReason", []))
-        assert status.get("restarts", 0) <= told <= status.get("attempt", 0)
+        replaced = sum(item["count"] for item in status.get("replacements", []))
+        assert status.get("restarts", 0) <= told
+        assert replaced <= min(self.within, told)
 
     @invariant()
     def no_pod_starts_before_the_pause_is_over(self) -> None:
         due = self.raw.get("status", {}).get("nextAttemptTime")
         if due is not None and self._now() < datetime.fromisoformat(due):
-            attempt = self.raw["status"]["attempt"]
-            assert not any(pod.attempt == attempt for pod in self.pods.values())
+            status = self.raw["status"]
+            counts = {item["index"]: item["count"] for item in status.get("replacements", [])}
+            newest = [pod for pod in self.pods.values() if pod.attempt == status["attempt"]]
+            assert not any(pod.replacement >= counts.get(pod.index, 0) > 0 for pod in newest)
+            assert counts or not newest
 
     @invariant()
     def the_end_is_the_end(self) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from detectron_operator import progress as progress_document
 from detectron_operator.api import SpecError, parse
-from detectron_operator.observed import Pod
+from detectron_operator.observed import Pod, observe_pod
 from detectron_operator.plan import DeletePod, Event, Plan, Refusal, plan, plan_invalid
 from detectron_operator.progress import Progress
 from tests.unit.operator_objects import (
@@ -24,6 +24,7 @@ from tests.unit.operator_objects import (
     gang,
     pod,
     raw_job,
+    raw_pod,
     succeeded,
     suspended,
     unreachable,
@@ -87,6 +88,10 @@ def spoken(attempt: int = 0, iteration: int = 100, *, at: float = 0.0, **fields:
 
 GANG_0 = [("Service", "train"), ("ConfigMap", "train"), ("Pod", "train-0-0"), ("Pod", "train-0-1")]
 GANG_1 = [("Service", "train"), ("ConfigMap", "train"), ("Pod", "train-1-0"), ("Pod", "train-1-1")]
+
+
+GANG_ONLY = {"maxRestarts": 0}
+"""No pod is replaced: whatever is lost, the whole gang starts anew."""
 
 
 class TestStart:
@@ -364,14 +369,14 @@ class TestFailure:
         ],
     )
     def test_a_disruption_is_no_failure_of_the_job(self, second: list[Pod]) -> None:
-        life = running(runPolicy=suspended(False, backoff_limit=0))
+        life = running(runPolicy=suspended(False, backoff_limit=0), elasticPolicy=GANG_ONLY)
         decided = life.step(second)
         assert life.status["phase"] == "Restarting"
         assert (life.status["attempt"], life.status["restarts"]) == (1, 0)
         assert decided.events[0].type == "Normal"
 
     def test_survivors_of_a_disruption_have_their_own_grace(self) -> None:
-        life = running()
+        life = running(elasticPolicy=GANG_ONLY)
         life.step([pod(0, 0)])
         assert life.step([pod(0, 0)]).delete == (DeletePod("train-0-0", "uid-1-0-0", None),)
 
@@ -447,7 +452,7 @@ class TestFailure:
         assert "nextAttemptTime" not in life.status
 
     def test_deletions_in_a_row_wait_too(self) -> None:
-        life = running()
+        life = running(elasticPolicy=GANG_ONLY)
         for attempt in range(3):
             life.step([pod(attempt, 0)])
             life.step([])
@@ -546,11 +551,155 @@ class TestFailure:
         assert life.status["attempt"] == 1
 
     def test_a_lost_node_is_waited_for_by_name(self) -> None:
-        life = running()
+        life = running(elasticPolicy=GANG_ONLY)
         life.step([pod(0, 0), pod(0, 1, "Unknown", deleting=True)])
         step = life.step([pod(0, 1, "Unknown", deleting=True)])
         assert step.create == ()
         assert "train-0-1 on worker-1" in life.status["message"]
+
+
+def replacement(nth: int = 1, phase: str = "Running", *, attempt: int = 0, index: int = 1) -> Pod:
+    """The pod that took the place of the one before it."""
+    raw = raw_pod(attempt, index, phase)
+    raw["metadata"]["name"] += f"r{nth}"
+    raw["metadata"]["uid"] += f"r{nth}"
+    raw["metadata"]["labels"]["detectron.dev/replacement"] = str(nth)
+    seen = observe_pod(raw)
+    assert seen is not None
+    return seen
+
+
+KILLED = pod(0, 1, "Failed", terminated={"exitCode": 137, "reason": "Error"})
+EVICTED = failed(1, conditions=[{"type": "DisruptionTarget", "status": "True"}])
+
+
+class TestReplacement:
+    @pytest.mark.parametrize(
+        ("lost", "restarts"),
+        [
+            pytest.param([], 0, id="vanished"),
+            pytest.param([KILLED], 1, id="killed"),
+            pytest.param(
+                [failed(1, conditions=[{"type": "DisruptionTarget", "status": "True"}])], 0, id="evicted"
+            ),
+        ],
+    )
+    def test_only_the_pod_that_is_lost_is_created_anew(self, lost: list[Pod], restarts: int) -> None:
+        life = running()
+        decided = life.step([pod(0, 0), *lost])
+        assert (decided.create, decided.delete, decided.requeue_after) == ((), (), 0.0)
+        assert decided.events[0].reason == "Replacing"
+        assert decided.events[0].message.startswith("Replacing the pod of node 1: pod train-0-1: ")
+        assert (life.status["phase"], life.status["attempt"], life.status["restarts"]) == (
+            "Restarting",
+            0,
+            restarts,
+        )
+        assert life.status["replacements"] == [{"index": 1, "count": 1}]
+        assert sum(item["count"] for item in life.status["restartsByReason"]) == 1
+
+        created = life.step([pod(0, 0), *lost])
+        assert children(created)[2:] == [("Pod", "train-0-1r1")]
+        assert created.create[2].manifest["metadata"]["labels"]["detectron.dev/replacement"] == "1"  # type: ignore[index]
+        assert created.delete == ()
+        life.step([pod(0, 0), *lost, replacement(phase="Pending")])
+        assert life.status["message"] == "Waiting for 2 pods to run"
+        life.step([pod(0, 0), *lost, replacement()])
+        assert life.status["phase"] == "Running"
+        assert life.look([pod(0, 0), *lost, replacement()]).create == ()
+
+    def test_never_two_pods_at_one_index(self) -> None:
+        life = running()
+        leaving = pod(0, 1, deleting=True)
+        life.step([pod(0, 0), leaving])
+        assert children(life.step([pod(0, 0), leaving])) == GANG_0[:2]
+        assert children(life.step([pod(0, 0)]))[2:] == [("Pod", "train-0-1r1")]
+
+    def test_a_lost_pod_is_let_go_by_force_before_it_is_replaced(self) -> None:
+        life = running()
+        silent = [pod(0, 0), pod(0, 1, conditions=unreachable(since=0))]
+        life.now = after(15)
+        life.step(silent)
+        assert life.step(silent).delete == (DeletePod("train-0-1", "uid-1-0-1", 0),)
+        assert children(life.step(silent[:1]))[2:] == [("Pod", "train-0-1r1")]
+
+    @pytest.mark.parametrize(
+        "pods",
+        [
+            pytest.param([pod(0, 1)], id="node 0 is gone"),
+            pytest.param([failed(), pod(0, 1)], id="node 0 failed"),
+            pytest.param([pod(0, 0, deleting=True), KILLED], id="node 0 is stopping"),
+            pytest.param([pod(0, 0, conditions=unreachable(since=-60)), KILLED], id="node 0 is lost"),
+        ],
+    )
+    def test_without_node_0_the_whole_gang_starts_anew(self, pods: list[Pod]) -> None:
+        life = running()
+        life.step(pods)
+        assert life.status["attempt"] == 1
+        assert "replacements" not in life.status
+
+    def test_a_final_verdict_replaces_nothing(self) -> None:
+        life = running()
+        life.step([pod(0, 0), failed(1, reason="InvalidConfig", retryable=False)])
+        assert life.status["phase"] == "Failed"
+
+    def test_the_budgets_of_the_attempt_and_of_the_job(self) -> None:
+        life = running(elasticPolicy={"maxRestarts": 1}, runPolicy=suspended(False, backoff_limit=1))
+        life.step([pod(0, 0), KILLED])
+        life.step([pod(0, 0), KILLED])
+        life.step([pod(0, 0), KILLED, replacement()])
+        # Uncounted, but the attempt has no second replacement to give.
+        life.now = after(700)
+        life.step([pod(0, 0), KILLED])
+        assert (life.status["attempt"], life.status["restarts"]) == (1, 1)
+        assert "replacements" not in life.status
+        life.step([])
+        life.step(gang(1))
+        life.step([pod(1, 0), pod(1, 1, "Failed", terminated={"exitCode": 137, "reason": "Error"})])
+        assert life.condition("Failed")["reason"] == "BackoffLimitExceeded"
+
+    def test_survivors_that_end_of_the_same_cause_are_not_counted_again(self) -> None:
+        life = running(runPolicy=suspended(False, backoff_limit=1))
+        life.step([pod(0, 0), KILLED])
+        life.step([failed(0, reason="ProcessFailed"), KILLED])
+        assert (life.status["phase"], life.status["attempt"]) == ("Restarting", 1)
+        assert life.status["restarts"] == 1
+
+    def test_survivors_do_not_wait_for_ever(self) -> None:
+        life = running()
+        life.step([pod(0, 0), KILLED])
+        pending = replace(replacement(phase="Pending"), reason="Unschedulable", message="0/2 nodes")
+        stuck = [pod(0, 0), KILLED, pending]
+        assert life.step(stuck).requeue_after == 300
+        life.now = after(300)
+        life.step(stuck)
+        assert (life.status["attempt"], life.status["restarts"]) == (1, 1)
+        assert life.condition("Restarting")["reason"] == "ReplacementOverdue"
+        assert (
+            "Waiting for pod train-0-1r1: Unschedulable: 0/2 nodes" in life.condition("Restarting")["message"]
+        )
+
+    def test_a_long_pause_is_not_spent_with_gpus_held(self) -> None:
+        life = running(elasticPolicy={"maxRestarts": 9})
+        life.raw["status"]["restartsInARow"] = 6
+        life.step([pod(0, 0), KILLED])
+        assert life.status["attempt"] == 1
+
+    def test_a_replacement_waits_for_its_turn(self) -> None:
+        life = running()
+        life.raw["status"]["restartsInARow"] = 1
+        life.step([pod(0, 0), KILLED])
+        waiting = life.step([pod(0, 0), KILLED])
+        assert waiting.create == ()
+        assert life.condition("Running")["reason"] == "BackOff"
+        life.now = after(5)
+        assert children(life.step([pod(0, 0), KILLED]))[2:] == [("Pod", "train-0-1r1")]
+
+    def test_a_crash_after_the_create_creates_nothing_else(self) -> None:
+        life = running()
+        life.step([pod(0, 0), KILLED])
+        step = life.step([pod(0, 0), KILLED, replacement(phase="Pending")])
+        assert children(step) == GANG_0[:2]
 
 
 class TestLostNodes:
@@ -563,7 +712,7 @@ class TestLostNodes:
         assert life.step(gang()).requeue_after is None
 
     def test_a_lost_pod_restarts_the_gang_uncounted_and_is_let_go_by_force(self) -> None:
-        life = running(runPolicy=suspended(False, backoff_limit=0))
+        life = running(runPolicy=suspended(False, backoff_limit=0), elasticPolicy=GANG_ONLY)
         silent = [pod(0, 0), pod(0, 1, conditions=unreachable(since=0))]
         life.now = after(15)
         decided = life.step(silent)
@@ -580,7 +729,7 @@ class TestLostNodes:
         assert children(life.step([])) == GANG_1
 
     def test_a_pod_that_its_kubelet_does_not_stop_is_let_go_by_force_once(self) -> None:
-        life = running()
+        life = running(elasticPolicy=GANG_ONLY)
         leaving = pod(0, 1, deleting=True)
         life.step([pod(0, 0), leaving])
         life.now = after(300)

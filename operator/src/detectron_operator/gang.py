@@ -9,6 +9,7 @@ from typing import Literal
 from detectron_operator import reasons
 from detectron_operator.api import TrainingJob
 from detectron_operator.ending import last_words
+from detectron_operator.history import History
 from detectron_operator.observed import Pod
 from detectron_operator.progress import Progress
 from detectron_operator.status import Words
@@ -19,12 +20,17 @@ NO_REPLICAS = {"active": 0, "ready": 0, "succeeded": 0, "failed": 0}
 
 @dataclass(frozen=True, kw_only=True)
 class Gang:
-    """One attempt's pods by node index, and every pod of the attempts before. `scheme`: of their metrics."""
+    """One attempt's pods by node index, those that they replace or that are too many, and earlier attempts'.
+
+    `size` is how many pods there are to be, `least` how many can train. `scheme` is that of their metrics.
+    """
 
     size: int
+    least: int
     scheme: Literal["http", "https"]
     attempt: int
     current: Mapping[int, Pod]
+    former: Sequence[Pod]
     older: Sequence[Pod]
 
     @property
@@ -33,9 +39,16 @@ class Gang:
         return "1 pod" if self.size == 1 else f"{self.size} pods"
 
     @property
+    def strength(self) -> str:
+        """How many of its pods run, for people."""
+        running = sum(pod.phase == "Running" for pod in self.current.values())
+        short = self.least < self.size and running < self.size
+        return f"{running} of {self.in_words}" if short else self.in_words
+
+    @property
     def pods(self) -> list[Pod]:
         """Every pod, the current attempt's first."""
-        return [*self.current.values(), *self.older]
+        return [*self.current.values(), *self.former, *self.older]
 
     @property
     def alive(self) -> list[Pod]:
@@ -44,8 +57,14 @@ class Gang:
 
     @property
     def missing(self) -> list[int]:
-        """Node indexes of the current attempt that have no pod."""
-        return [index for index in range(self.size) if index not in self.current]
+        """Node indexes of the current attempt whose pod is to be created: never two at one index."""
+        held = {pod.index for pod in self.former if pod.alive}
+        return [index for index in range(self.size) if index not in self.current and index not in held]
+
+    @property
+    def leaving(self) -> list[Pod]:
+        """Pods of the attempt that are still alive and no longer wanted."""
+        return [pod for pod in self.former if pod.alive]
 
     @property
     def finisher(self) -> Pod | None:
@@ -54,10 +73,9 @@ class Gang:
 
     @property
     def running(self) -> bool:
-        """Whether every pod of the attempt has come to run."""
-        return not self.missing and all(
-            pod.phase in ("Running", "Succeeded") for pod in self.current.values()
-        )
+        """Whether enough pods of the attempt, node 0's among them, have come to run."""
+        up = {index for index, pod in self.current.items() if pod.phase in ("Running", "Succeeded")}
+        return 0 in up and len(up) >= self.least
 
     @property
     def poll(self) -> str | None:
@@ -90,20 +108,30 @@ class Gang:
         )
 
 
-def assemble(job: TrainingJob, stored_attempt: int, pods: Iterable[Pod]) -> Gang:
+def assemble(job: TrainingJob, history: History, pods: Iterable[Pod]) -> Gang:
     """The gang of a job, from whatever pods carry its name.
 
     Pods of an earlier object of the same name are not its own. A pod of a later attempt than the stored one
-    shows that the stored status lags behind: attempts only grow.
+    shows that the stored status lags behind: attempts only grow, and so do replacements.
     """
     own = sorted((pod for pod in pods if pod.job_uid == job.uid), key=lambda pod: (pod.attempt, pod.index))
-    attempt = max([stored_attempt, *(pod.attempt for pod in own)])
+    attempt = max([history.attempt, *(pod.attempt for pod in own)])
     size = job.spec.num_nodes
+    expected = dict(history.in_attempt(attempt).replacements)
+    for pod in own:
+        if pod.attempt == attempt:
+            expected[pod.index] = max(expected.get(pod.index, 0), pod.replacement)
+    members = [pod for pod in own if pod.attempt == attempt]
+    current = {
+        pod.index: pod for pod in members if pod.index < size and pod.replacement == expected[pod.index]
+    }
     return Gang(
         size=size,
         scheme="https" if job.spec.metrics_tls_secret else "http",
+        least=min(job.spec.elastic_policy.min_nodes, size),
         attempt=attempt,
-        current={pod.index: pod for pod in own if pod.attempt == attempt and pod.index < size},
+        current=current,
+        former=[pod for pod in members if current.get(pod.index) != pod],
         older=[pod for pod in own if pod.attempt < attempt],
     )
 

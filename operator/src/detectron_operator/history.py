@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from detectron_operator import shape
+from detectron_operator.api import MAX_NODES
 from detectron_operator.numbers import timestamp
 
 FIRST_PAUSE = timedelta(seconds=5)
@@ -32,7 +33,8 @@ class History:
     """The newest attempt, and what it took to get there.
 
     `restarts` are those that count against backoffLimit, `by_reason` has all. `in_a_row` are those, counted
-    or not, since a gang last ran for `STEADY`. The attempt's pods are not created before `not_before`.
+    or not, since a gang last ran for `STEADY`. Missing pods are not created before `not_before`.
+    `replacements` says, by node index, how many pods took the place of the attempt's first one.
     """
 
     attempt: int = 0
@@ -40,14 +42,23 @@ class History:
     in_a_row: int = 0
     by_reason: Mapping[str, int] = field(default_factory=dict)
     not_before: datetime | None = None
+    replacements: Mapping[int, int] = field(default_factory=dict)
 
-    def restarted(self, reason: str, *, attempt: int, counts: bool, steady: bool) -> History:
+    def in_attempt(self, attempt: int) -> History:
+        """With another attempt as the newest, in which nothing has been replaced yet."""
+        return self if attempt == self.attempt else replace(self, attempt=attempt, replacements={})
+
+    def replaced(self, indexes: Iterable[int]) -> History:
+        """With one more replacement for each of these nodes."""
+        more = {index: self.replacements.get(index, 0) + 1 for index in indexes}
+        return replace(self, replacements={**self.replacements, **more})
+
+    def restarted(self, reason: str, *, counts: bool, steady: bool) -> History:
         """With one more restart; `steady` says that the gang before it ran for long enough."""
         known = reason in self.by_reason or len(self.by_reason) < MAX_REASONS - 1
         word = reason if known else OTHER
         return replace(
             self,
-            attempt=attempt,
             restarts=self.restarts + counts,
             in_a_row=1 if steady else self.in_a_row + 1,
             by_reason={**self.by_reason, word: self.by_reason.get(word, 0) + 1},
@@ -72,6 +83,10 @@ class History:
             ]
         if self.not_before is not None:
             told["nextAttemptTime"] = timestamp(self.not_before)
+        if self.replacements:
+            told["replacements"] = [
+                {"index": index, "count": count} for index, count in sorted(self.replacements.items())
+            ]
         return told
 
 
@@ -81,12 +96,16 @@ def read_history(status: Mapping[str, object]) -> History:
         status.get("restartsByReason", ()), "status.restartsByReason", at_most=MAX_REASONS
     )
     counts = [shape.mapping(item, "status.restartsByReason") for item in listed]
+    path = "status.replacements"
+    listed = shape.sequence(status.get("replacements", ()), path, at_most=MAX_NODES)
+    replacements = [shape.mapping(item, path) for item in listed]
     due = status.get("nextAttemptTime")
     return History(
         attempt=_count(status, "attempt"),
         restarts=_count(status, "restarts"),
         in_a_row=_count(status, "restartsInARow"),
         by_reason={str(item.get("reason")): _count(item, "count") for item in counts},
+        replacements={_count(item, "index"): _count(item, "count") for item in replacements},
         not_before=None if due is None else shape.time(due, "status.nextAttemptTime"),
     )
 

@@ -8,6 +8,7 @@ MANAGED_BY = "app.kubernetes.io/managed-by"
 OPERATOR = "detectron-operator"
 JOB = f"{GROUP}/job"
 ATTEMPT = f"{GROUP}/attempt"
+REPLACEMENT = f"{GROUP}/replacement"
 NODE_INDEX = f"{GROUP}/node-index"
 METRICS_SCHEME = f"{GROUP}/metrics-scheme"
 """`https` on pods that serve their metrics so; PodMonitors make Prometheus follow."""
@@ -26,6 +27,7 @@ def of_attempt(job: str, attempt: int) -> dict[str, str]:
     return {**of_job(job), ATTEMPT: str(attempt)}
 
 
-def of_pod(job: str, attempt: int, index: int) -> dict[str, str]:
-    """Labels of one pod."""
-    return {**of_attempt(job, attempt), NODE_INDEX: str(index)}
+def of_pod(job: str, attempt: int, index: int, replacement: int = 0) -> dict[str, str]:
+    """Labels of one pod; the first of its index in an attempt is no replacement."""
+    found = {**of_attempt(job, attempt), NODE_INDEX: str(index)}
+    return found | ({REPLACEMENT: str(replacement)} if replacement else {})

@@ -25,9 +25,12 @@ def is_job_name(name: str) -> bool:
     return len(name) <= MAX_JOB_NAME and _JOB_NAME.fullmatch(name) is not None
 
 
-def pod_name(job: str, attempt: int, index: int) -> str:
-    """`<job>-<attempt>-<index>`; two jobs never share one, since the last two parts are always numbers."""
-    return f"{job}-{attempt}-{index}"
+def pod_name(job: str, attempt: int, index: int, replacement: int = 0) -> str:
+    """`<job>-<attempt>-<index>`, with `r<replacement>` for the pods that took the first one's place.
+
+    Two jobs never share one: read from its end, a name has only one beginning.
+    """
+    return f"{job}-{attempt}-{index}" + (f"r{replacement}" if replacement else "")
 
 
 def pod_group(job: str, attempt: int) -> str:

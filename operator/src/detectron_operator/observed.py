@@ -22,7 +22,7 @@ _BACK_OFF = re.compile(r'Back-off pulling image "[^"]*": (?:ErrImagePull: )?')
 
 @dataclass(frozen=True, kw_only=True)
 class Pod:
-    """One pod of a gang.
+    """One pod of a gang, the `replacement`-th at its index in this attempt.
 
     `phase` is the pod's own (Pending, Running, Succeeded, Failed, Unknown). `reason` and `message` are the
     scheduler's or kubelet's words where it is stuck or has failed. `disruption` names who took it away
@@ -38,6 +38,7 @@ class Pod:
     job_uid: str
     attempt: int
     index: int
+    replacement: int
     phase: str
     ready: bool
     stop_by: datetime | None
@@ -95,6 +96,7 @@ def observe_pod(raw: Mapping[str, object]) -> Pod | None:
             job_uid=_text(owner, "uid") or "",
             attempt=_label_number(tags, labels.ATTEMPT),
             index=_label_number(tags, labels.NODE_INDEX),
+            replacement=_label_number(tags, labels.REPLACEMENT) if labels.REPLACEMENT in tags else 0,
             phase=_text(status, "phase") or "Pending",
             ready=_condition(status, "Ready").get("status") == "True",
             stop_by=_time(metadata, "deletionTimestamp"),

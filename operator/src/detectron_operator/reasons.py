@@ -28,6 +28,8 @@ SUSPENDING = "Suspending"
 """Pods are saving a checkpoint and stopping."""
 SUSPEND_REQUESTED = "SuspendRequested"
 """No pod is left; runPolicy.suspend asked for it."""
+REPLACEMENT_OVERDUE = "ReplacementOverdue"
+"""Survivors have waited too long for the replacement of a pod."""
 RESUMED = "Resumed"
 """runPolicy.suspend was unset."""
 TRAINING_COMPLETED = "TrainingCompleted"
@@ -59,6 +61,8 @@ PREEMPTED = "Preempted"
 DISRUPTIONS = frozenset({POD_DELETED, POD_DISRUPTED, NODE_LOST, POD_REJECTED, PREEMPTED})
 """Causes of a restart that leave the gang able to save a checkpoint."""
 
+REPLACING = "Replacing"
+"""Event: pods are replaced within the attempt."""
 CREATED = "Created"
 """Event: the first attempt's children were created."""
 

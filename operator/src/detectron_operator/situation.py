@@ -33,7 +33,7 @@ class Situation:
     @property
     def history(self) -> History:
         """As it stands: a status may lag behind the pods, and a pause that is over is no longer told."""
-        stored = replace(self.stored.history, attempt=self.gang.attempt)
+        stored = self.stored.history.in_attempt(self.gang.attempt)
         return stored if self.pause > 0 else replace(stored, not_before=None)
 
     @property
@@ -53,7 +53,7 @@ class Situation:
         """The complete status in a phase; history and pods are as they stand by default."""
         old = self.job.status
         told = history or self.history
-        if phase != reasons.RESTARTING:
+        if phase not in (reasons.RESTARTING, reasons.RUNNING):
             told = replace(told, not_before=None)
         desired: dict[str, object] = {
             "observedGeneration": self.job.generation,

@@ -224,7 +224,7 @@ def _rests_on_absence(entry: Entry[Object], step: Plan) -> bool:
         return False
     before = status_of(entry.value)
     ends = step.status.get("phase") in _TERMINAL and before.get("phase") not in _TERMINAL
-    return ends or step.status.get("attempt", 0) != before.get("attempt", 0)
+    return ends or any(step.status.get(field) != before.get(field) for field in ("attempt", "replacements"))
 
 
 def _in_order(children: Sequence[CreateChild]) -> tuple[list[CreateChild], list[CreateChild]]:

@@ -35,15 +35,17 @@ _SHARED_MEMORY_GI = 1
 """Shared memory a process: data-loader workers hand their batches over through it."""
 
 
-def pod(job: TrainingJob, attempt: int, index: int, trainer_image: str) -> dict[str, object]:
+def pod(
+    job: TrainingJob, attempt: int, index: int, trainer_image: str, replacement: int = 0
+) -> dict[str, object]:
     """The manifest of one pod; `trainer_image` serves jobs that name no image of their own."""
     return {
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": metadata(
             job,
-            names.pod_name(job.name, attempt, index),
-            labels.of_pod(job.name, attempt, index) | _scheme(job) | pod_labels(job, attempt),
+            names.pod_name(job.name, attempt, index, replacement),
+            labels.of_pod(job.name, attempt, index, replacement) | _scheme(job) | pod_labels(job, attempt),
             pod_annotations(job),
         ),
         "spec": {

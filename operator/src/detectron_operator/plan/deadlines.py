@@ -34,7 +34,8 @@ def left_to_start(s: Situation) -> float | None:
     They count from the first of its pods, and where none could be created from when the job last ran.
     """
     limit = s.job.spec.run_policy.startup_deadline
-    if limit is None:
+    # Survivors that wait for the replacement of a pod have a patience of their own.
+    if limit is None or s.history.replacements:
         return None
     since = min((pod.created for pod in s.gang.current.values()), default=None)
     if since is None and s.stored.reason in _REFUSED:

@@ -15,13 +15,13 @@ from detectron_operator.observed import Pod
 from detectron_operator.plan.cleaning import clean_up
 from detectron_operator.plan.deadlines import left_to_run, too_long
 from detectron_operator.plan.finishing import succeed
+from detectron_operator.plan.replacing import is_replaceable, overdue, patience_left, replace_lost
 from detectron_operator.plan.restarting import end_attempt, ended
 from detectron_operator.plan.stalling import left_to_get_on, stalled
 from detectron_operator.plan.starting import start
 from detectron_operator.plan.suspending import resume, suspend
 from detectron_operator.progress import Progress
 from detectron_operator.situation import Situation
-from detectron_operator.status import Words
 from detectron_operator.steps import Defaults, Event, Plan, Refusal
 
 
@@ -43,7 +43,7 @@ def plan(
     if job.deleting:
         return Plan()
     stored = statuses.read(job.status)
-    gang = assemble(job, stored.history.attempt, pods)
+    gang = assemble(job, stored.history, pods)
     told = latest_progress(gang, progress)
     s = Situation(
         job=job,
@@ -57,7 +57,7 @@ def plan(
     if stored.finished:
         return _accounted(soonest(clean_up(s), next_loss(gang.alive, now)), s)
     step = _held_back(_decide(s, defaults, refusal), s, defaults.progress_period)
-    step = soonest(step, next_loss(gang.alive, now), left_to_run(s))
+    step = soonest(step, next_loss(gang.alive, now), left_to_run(s), patience_left(s))
     return replace(_accounted(step, s), poll=gang.poll)
 
 
@@ -87,14 +87,11 @@ def _decide(s: Situation, defaults: Defaults, refusal: Refusal | None) -> Plan:
         return resume(s)
     ending = ended(s)
     if ending is not None:
-        return end_attempt(s, ending)
-    if any(pod.alive for pod in s.gang.older) or not (s.gang.running and s.stored.children_known):
-        return start(s, defaults, refusal)
-    hang = stalled(s)
-    if hang is not None:
-        return end_attempt(s, hang)
-    words = Words(reason=reasons.GANG_RUNNING, message=f"Training on {s.gang.in_words}")
-    return Plan(status=s.status(reasons.RUNNING, words), requeue_after=left_to_get_on(s))
+        return replace_lost(s, ending) if is_replaceable(s, ending) else end_attempt(s, ending)
+    late = overdue(s) or stalled(s)
+    if late is not None:
+        return end_attempt(s, late)
+    return soonest(start(s, defaults, refusal), left_to_get_on(s))
 
 
 def _accounted(step: Plan, s: Situation) -> Plan:

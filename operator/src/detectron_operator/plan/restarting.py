@@ -27,9 +27,16 @@ def ended(s: Situation) -> Ending | None:
         late = (ending.under(rules) for ending in of_pods(before))
         return next((ending for ending in late if ending.action == "Fail"), None)
     ran = s.stored.phase == reasons.RUNNING and s.stored.history.attempt == s.gang.attempt
-    expected = s.gang.size if ran else 0
+    # An elastic gang need not be whole; one that scales up was not.
+    expected = (1 if s.job.spec.elastic_policy.elastic else s.gang.size) if ran else 0
     ending = why_ended(s.job.name, s.gang.attempt, s.gang.current.values(), expected=expected, now=s.now)
-    return None if ending is None else ending.under(rules)
+    if ending is None:
+        return None
+    ending = ending.under(rules)
+    if ending.action == "Restart" and s.stored.phase == reasons.RESTARTING and s.history.replacements:
+        # Survivors that end while a pod is replaced end for the same cause, which has been counted.
+        return replace(ending, action="RestartWithoutCounting")
+    return ending
 
 
 def end_attempt(s: Situation, ending: Ending) -> Plan:
@@ -44,19 +51,24 @@ def end_attempt(s: Situation, ending: Ending) -> Plan:
     attempt = s.gang.attempt + 1
     return next_attempt(
         s,
-        _with_restart(s, ending, attempt),
+        with_restart(s, ending).in_attempt(attempt),
         phase=reasons.RESTARTING,
         cause=Words(reason=ending.reason, message=f"Restarting as attempt {attempt}: {ending.sentence()}"),
         event_type="Warning" if counts else "Normal",
     )
 
 
-def _with_restart(s: Situation, ending: Ending, attempt: int) -> History:
+def with_restart(s: Situation, ending: Ending) -> History:
+    """The history with the restart that follows from this ending, and the pause before it."""
     running = statuses.true_since(s.job.status, "Running")
     steady = running is not None and s.now - running >= STEADY
     counts = ending.action == "Restart"
-    history = s.history.restarted(ending.reason, attempt=attempt, counts=counts, steady=steady)
-    pause = back_off(history.in_a_row, s.job.spec.run_policy.max_backoff, f"{s.job.uid}-{attempt}")
+    history = s.history.restarted(ending.reason, counts=counts, steady=steady)
+    pause = back_off(
+        history.in_a_row,
+        s.job.spec.run_policy.max_backoff,
+        f"{s.job.uid}-{s.gang.attempt}-{history.in_a_row}",
+    )
     if ending.reason == reasons.POD_REJECTED:
         pause = max(pause, REJECTION_PAUSE)
     return replace(history, not_before=s.now + pause) if pause else history

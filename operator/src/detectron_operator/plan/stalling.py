@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from detectron_operator import ledger
+from detectron_operator import ledger, reasons
+from detectron_operator import status as statuses
 from detectron_operator.ending import Ending, hung
 from detectron_operator.progress import Progress
 from detectron_operator.situation import Situation
@@ -42,6 +43,8 @@ def stalled(s: Situation) -> Ending | None:
 
 def left_to_get_on(s: Situation) -> float | None:
     """Seconds until the gang counts as hung unless it gets on, None where nobody can tell."""
+    if s.stored.phase != reasons.RUNNING or not s.gang.running:
+        return None
     limit, idle = _patience(s), _idle(s)
     return None if limit is None or idle is None else (limit - idle).total_seconds()
 
@@ -70,7 +73,8 @@ def _idle(s: Situation) -> timedelta | None:
     earlier = ledger.read(s.job.status).told
     if told is None and (earlier is None or earlier.attempt != s.gang.attempt):
         return None
-    return max(told or timedelta(), s.now - first.unready_since + PROBED)
+    running = statuses.true_since(s.job.status, "Running") or first.unready_since
+    return max(told or timedelta(), s.now - max(running, first.unready_since) + PROBED)
 
 
 def _document(s: Situation) -> Progress | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from detectron_operator import names, reasons
 from detectron_operator import status as statuses
 from detectron_operator.manifests.pod import pod
@@ -14,12 +16,13 @@ from detectron_operator.steps import CreateChild, Defaults, Event, Plan, Refusal
 
 
 def start(s: Situation, defaults: Defaults, refusal: Refusal | None) -> Plan:
-    """Bring the attempt one step closer to a gang that runs."""
+    """Bring the attempt one step closer to a gang that runs, and keep it whole."""
     if any(pod.alive for pod in s.gang.older):
         return _clear_the_way(s)
-    if s.pause > 0 and not s.gang.current:
+    if s.pause > 0 and s.gang.missing:
         return _wait(s)
-    return _gather(s, defaults, refusal)
+    step = _gather(s, defaults, refusal)
+    return replace(step, delete=deletions(s.gang.leaving, None, s.now))
 
 
 def _clear_the_way(s: Situation) -> Plan:
@@ -32,30 +35,32 @@ def _clear_the_way(s: Situation) -> Plan:
         message=f"Waiting for pod {first.name} on {first.node or 'no node'} to stop, of an earlier attempt",
     )
     grace = FAILURE_GRACE_SECONDS if failed else None
-    desired = s.status(_phase_until_running(s), words)
+    desired = s.status(_phase(s), words)
     if statuses.condition_reason(s.job.status, "Restarting") == reasons.PROGRESS_DEADLINE_EXCEEDED:
         return Plan(status=desired, delete=stop_hung(leftover, s.now))
     return Plan(status=desired, delete=deletions(leftover, grace, s.now))
 
 
 def _wait(s: Situation) -> Plan:
-    """Let the back-off pass."""
+    """Let the back-off pass, also while those that live on train with fewer pods."""
     row, due = s.history.in_a_row, s.history.record()["nextAttemptTime"]
     said = f"Attempt {s.gang.attempt} waits until {due}: restart {row} in a row"
     words = Words(reason=reasons.BACK_OFF, message=said)
-    return Plan(status=s.status(_phase_until_running(s), words), requeue_after=s.pause)
+    return Plan(status=s.status(_phase(s), words), requeue_after=s.pause)
 
 
 def _gather(s: Situation, defaults: Defaults, refusal: Refusal | None) -> Plan:
-    """Create what is missing while the gang has not run yet, and say what it waits for."""
+    """Create what is missing, and say what the gang does or waits for."""
     children = () if s.stored.children_known and not s.gang.missing else _children(s, defaults.trainer_image)
     words = s.gang.waiting()
+    if _runs(s):
+        words = Words(reason=reasons.GANG_RUNNING, message=f"Training on {s.gang.strength}")
     if refusal is not None and children:
         words = Words(reason=refusal.reason, message=refusal.message)
-    left = left_to_start(s)
+    left = None if _runs(s) else left_to_start(s)
     if left is not None and left <= 0 and refusal is None:
         return not_started(s, words)
-    desired = s.status(_phase_until_running(s), words, replicas=s.gang.replicas(created=len(s.gang.missing)))
+    desired = s.status(_phase(s), words, replicas=s.gang.replicas(created=len(s.gang.missing)))
     created = Event(reasons.CREATED, f"Created a gang of {s.gang.in_words}", "Normal")
     events = (created,) if not s.stored.phase else ()
     return Plan(create=children, status=desired, events=events, requeue_after=left)
@@ -67,11 +72,19 @@ def _children(s: Situation, trainer_image: str) -> tuple[CreateChild, ...]:
     return (
         *shared(job),
         *(
-            CreateChild("Pod", names.pod_name(job.name, attempt, i), pod(job, attempt, i, trainer_image))
-            for i in s.gang.missing
+            CreateChild(
+                "Pod", names.pod_name(job.name, attempt, i, nth), pod(job, attempt, i, trainer_image, nth)
+            )
+            for i, nth in ((i, s.history.replacements.get(i, 0)) for i in s.gang.missing)
         ),
     )
 
 
-def _phase_until_running(s: Situation) -> str:
+def _runs(s: Situation) -> bool:
+    return s.gang.running and (s.stored.children_known or s.stored.phase == reasons.RUNNING)
+
+
+def _phase(s: Situation) -> str:
+    if _runs(s):
+        return reasons.RUNNING
     return reasons.RESTARTING if s.stored.phase == reasons.RESTARTING else reasons.PENDING

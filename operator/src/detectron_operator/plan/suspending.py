@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from detectron_operator import reasons
 from detectron_operator.plan.attempts import next_attempt
 from detectron_operator.plan.deleting import deletions
@@ -35,5 +33,5 @@ def resume(s: Situation) -> Plan:
         reason=reasons.RESUMED, message=f"Resumed as attempt {attempt}: runPolicy.suspend was unset"
     )
     return next_attempt(
-        s, replace(s.history, attempt=attempt), phase=reasons.PENDING, cause=cause, event_type="Normal"
+        s, s.history.in_attempt(attempt), phase=reasons.PENDING, cause=cause, event_type="Normal"
     )
