@@ -17,11 +17,7 @@ class FakeKubelet:
 
     def run(self, pod: str, ip: str = "127.0.0.2") -> None:
         """The pod is scheduled, its container runs, it is ready."""
-        if "nodeName" not in self._api.get("pods", pod)["spec"]:
-            target = {"apiVersion": "v1", "kind": "Node", "name": NODE}
-            path = self._api.path("pods", pod, "binding")
-            binding = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": pod}, "target": target}
-            self._api.request("POST", path, binding)
+        self._bind(pod)
         self._report(
             pod,
             phase="Running",
@@ -29,6 +25,24 @@ class FakeKubelet:
             podIPs=[{"ip": ip}],
             conditions=[{"type": "Ready", "status": "True", "lastTransitionTime": _now()}],
             containerStatuses=[_container(running={"startedAt": _now()}, ready=True)],
+        )
+
+    def fail_to_mount(self, pod: str, message: str) -> None:
+        """The pod is scheduled; a volume of it cannot be mounted, of which only an event tells."""
+        self._bind(pod)
+        condition = {"type": "PodReadyToStartContainers", "status": "False", "lastTransitionTime": _now()}
+        self._report(pod, phase="Pending", conditions=[condition])
+        about = {"kind": "Pod", "name": pod, "uid": self._api.get("pods", pod)["metadata"]["uid"]}
+        self._api.create(
+            "events",
+            {
+                "metadata": {"name": f"{pod}.mount"},
+                "involvedObject": about | {"namespace": self._api.namespace},
+                "type": "Warning",
+                "reason": "FailedMount",
+                "message": message,
+                "lastTimestamp": _now(),
+            },
         )
 
     def unready(self, pod: str) -> None:
@@ -65,6 +79,14 @@ class FakeKubelet:
         for pod in stopping:
             self._api.delete("pods", pod, gracePeriodSeconds=0)
         return stopping
+
+    def _bind(self, pod: str) -> None:
+        if "nodeName" in self._api.get("pods", pod)["spec"]:
+            return
+        target = {"apiVersion": "v1", "kind": "Node", "name": NODE}
+        path = self._api.path("pods", pod, "binding")
+        binding = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": pod}, "target": target}
+        self._api.request("POST", path, binding)
 
     def _report(self, pod: str, **status: Any) -> None:
         self._api.merge("pods", pod, {"status": status}, "status")

@@ -79,6 +79,18 @@ class TestDeadlines:
         assert failure(space) == "StartupDeadlineExceeded"
         assert "Waiting for 2 pods to run" in space.status()["message"]
 
+    def test_a_volume_that_cannot_be_mounted_is_told_in_the_kubelet_s_words(self, space: Space) -> None:
+        space.submit()
+        space.await_pods("job-0-0", "job-0-1")
+        space.kubelet.run("job-0-0")
+        space.kubelet.fail_to_mount("job-0-1", 'MountVolume.SetUp failed: configmap "code" not found')
+        status = space.wait(
+            lambda: space.status() if "FailedMount" in space.status().get("message", "") else None,
+            "the status to name the volume",
+        )
+        said = 'Waiting for pod job-0-1: FailedMount: MountVolume.SetUp failed: configmap "code" not found'
+        assert (status["phase"], status["message"]) == ("Pending", said)
+
     def test_a_job_that_takes_too_long_saves_what_it_has(self, space: Space) -> None:
         space.submit(nodes=1, activeDeadlineSeconds=2)
         space.await_pods("job-0-0")

@@ -37,7 +37,7 @@ RULES = [
     ([""], ["pods"], ["get", "list", "watch", "create", "delete"]),
     ([""], ["services", "configmaps", "persistentvolumeclaims"], ["get", "create"]),
     (["scheduling.volcano.sh", "scheduling.x-k8s.io"], ["podgroups"], ["get", "create"]),
-    ([""], ["events"], ["create"]),
+    ([""], ["events"], ["create", "list"]),
 ]
 """All that the operator may do, but for its own Lease."""
 

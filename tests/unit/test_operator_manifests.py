@@ -64,6 +64,7 @@ def test_metrics_over_tls() -> None:
     manifest: Any = pod(job(metrics={"tls": {"secretName": "metrics"}}), 0, 1, IMAGE)
     assert manifest["metadata"]["labels"]["detectron.dev/metrics-scheme"] == "https"
     (container,) = manifest["spec"]["containers"]
+    assert container["readinessProbe"]["httpGet"]["scheme"] == "HTTPS"
     folder = {variable["name"]: variable["value"] for variable in container["env"]}["DETECTRON_METRICS_TLS"]
     (volume,) = (volume for volume in manifest["spec"]["volumes"] if volume["name"] == "job")
     (mount,) = (mount for mount in container["volumeMounts"] if mount["name"] == "job")

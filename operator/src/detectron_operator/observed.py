@@ -45,6 +45,7 @@ class Pod:
     grace_seconds: int | None
     unreachable_since: datetime | None
     unready_since: datetime | None
+    unprepared_since: datetime | None
     node: str
     ip: str | None
     exit_code: int | None
@@ -103,6 +104,7 @@ def observe_pod(raw: Mapping[str, object]) -> Pod | None:
             grace_seconds=_number(metadata, "deletionGracePeriodSeconds"),
             unreachable_since=_unreachable_since(status),
             unready_since=_unready_since(status),
+            unprepared_since=_unprepared_since(status),
             node=_text(spec, "nodeName") or "",
             ip=_text(status, "podIP"),
             exit_code=_number(terminated, "exitCode"),
@@ -164,6 +166,14 @@ def _unreachable_since(status: Mapping[str, object]) -> datetime | None:
     if not lost or _condition(status, "ContainersReady").get("status") != "True":
         return None
     return _time(ready, "lastTransitionTime")
+
+
+def _unprepared_since(status: Mapping[str, object]) -> datetime | None:
+    """Since when a node has the pod and has not prepared its volumes and network, None where it has."""
+    prepared = _condition(status, "PodReadyToStartContainers")
+    if status.get("phase") != "Pending" or prepared.get("status") != "False":
+        return None
+    return _time(prepared, "lastTransitionTime")
 
 
 def _unready_since(status: Mapping[str, object]) -> datetime | None:

@@ -45,7 +45,8 @@ class Plan:
 
     `status` is the complete desired status, None where it stands already. `requeue_after` is in seconds.
     `poll` is the URL, up to the port, of the pod whose /progress to follow. `delete_job` asks for the
-    deletion of the job itself, in just this version.
+    deletion of the job itself, in just this version. `look_into` is the uid of a pod of which the events may
+    say what it waits for: the plan is then made again with the words in that pod.
     """
 
     create: tuple[CreateChild, ...] = ()
@@ -55,6 +56,7 @@ class Plan:
     requeue_after: float | None = None
     poll: str | None = None
     delete_job: bool = False
+    look_into: str | None = None
 
 
 @dataclass(frozen=True)

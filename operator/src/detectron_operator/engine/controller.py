@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
-from detectron_operator import labels
+from detectron_operator import complaints, labels
 from detectron_operator.api import SpecError, parse
+from detectron_operator.complaints import Complaint
 from detectron_operator.engine import events
 from detectron_operator.engine.cache import Cache, Entry, job_entry, pod_entry
 from detectron_operator.engine.merge import merge_patch
@@ -28,6 +30,7 @@ from detectron_operator.kube.objects import (
     resource_of,
 )
 from detectron_operator.metrics import Metrics
+from detectron_operator.observed import Pod
 from detectron_operator.plan import CreateChild, Defaults, DeletePod, Event, Plan, Refusal, plan, plan_invalid
 
 _TERMINAL = ("Succeeded", "Failed")
@@ -91,6 +94,8 @@ class Controller:
         if _rests_on_absence(entry, step):
             await self._list_pods(key)
             step = self._plan(entry)
+        if step.look_into is not None:
+            step = self._plan(entry, complaint=(step.look_into, await self._complaint(key, step.look_into)))
         self._follow(key, step.poll)
         try:
             await self._execute(entry, step)
@@ -102,13 +107,20 @@ class Controller:
         if step.requeue_after is not None:
             self._queue.add_after(key, step.requeue_after)
 
-    def _plan(self, entry: Entry[Object], refusal: Refusal | None = None) -> Plan:
+    def _plan(
+        self,
+        entry: Entry[Object],
+        refusal: Refusal | None = None,
+        complaint: tuple[str, Complaint | None] | None = None,
+    ) -> Plan:
         now = self._now()
         try:
             job = parse(entry.value)
         except SpecError as error:
             return plan_invalid(entry.value, error, now)
         pods = self._cache.pods_of(entry.job, job.uid)
+        if complaint is not None:
+            pods = [_complained_of(pod, *complaint) for pod in pods]
         said, mute = self._reports.get(entry.job), self._reports.is_mute(entry.job)
         return plan(job, pods, said, now, self._defaults, refusal, mute=mute)
 
@@ -180,6 +192,10 @@ class Controller:
             self._metrics.events_lost.inc()
             logger.warning("%s: event %s lost: %s", entry.job, event.reason, error, extra=_reference(entry))
 
+    async def _complaint(self, job: Key, uid: str) -> Complaint | None:
+        found = await self._client.list(EVENTS, job.namespace, fields=complaints.selector(uid))
+        return complaints.latest(found.items)
+
     async def _list_pods(self, job: Key) -> None:
         """Read the job's pods anew: what the cache lacks may only be late."""
         selector = f"{labels.SELECTOR},{labels.JOB}={job.name}"
@@ -216,6 +232,12 @@ def status_of(raw: Object) -> Mapping[str, object]:
     """The status of a raw job; empty before the first write."""
     status = raw.get("status")
     return status if isinstance(status, Mapping) else {}
+
+
+def _complained_of(pod: Pod, uid: str, complaint: Complaint | None) -> Pod:
+    if pod.uid != uid or complaint is None:
+        return pod
+    return replace(pod, reason=complaint.reason, message=complaint.message)
 
 
 def _rests_on_absence(entry: Entry[Object], step: Plan) -> bool:

@@ -107,9 +107,12 @@ class Client:
         """One object."""
         return await self._request("get", resource, resource.path(*key), f"get {resource.plural} {key}")
 
-    async def list(self, resource: Resource, namespace: str | None = None, selector: str = "") -> Listing:
-        """All objects of a namespace, or of all, that match the label selector, in pages of one version."""
-        query = {"limit": str(PAGE)} | ({"labelSelector": selector} if selector else {})
+    async def list(
+        self, resource: Resource, namespace: str | None = None, selector: str = "", fields: str = ""
+    ) -> Listing:
+        """All objects of a namespace, or of all, that match both selectors, in pages of one version."""
+        chosen = {"labelSelector": selector, "fieldSelector": fields}
+        query = {"limit": str(PAGE)} | {name: value for name, value in chosen.items() if value}
         items: list[Object] = []
         what = f"list {resource.plural} in {namespace or 'all namespaces'}"
         while True:

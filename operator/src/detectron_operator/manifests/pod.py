@@ -103,7 +103,11 @@ def _container(job: TrainingJob, attempt: int, index: int, trainer_image: str) -
         },
         # Tells a process that stands still from one that only we cannot reach.
         "readinessProbe": {
-            "httpGet": {"path": "/healthz", "port": "metrics"},
+            "httpGet": {
+                "path": "/healthz",
+                "port": "metrics",
+                "scheme": "HTTPS" if job.spec.metrics_tls_secret else "HTTP",
+            },
             "periodSeconds": 5,
             "timeoutSeconds": 3,
             "failureThreshold": 2,

@@ -10,6 +10,7 @@ from detectron_operator.manifests.pod import pod
 from detectron_operator.plan.children import shared
 from detectron_operator.plan.deadlines import left_to_start, not_started
 from detectron_operator.plan.deleting import FAILURE_GRACE_SECONDS, deletions, stop_hung
+from detectron_operator.plan.preparing import asking
 from detectron_operator.situation import Situation
 from detectron_operator.status import Words
 from detectron_operator.steps import CreateChild, Defaults, Event, Plan, Refusal
@@ -63,7 +64,7 @@ def _gather(s: Situation, defaults: Defaults, refusal: Refusal | None) -> Plan:
     desired = s.status(_phase(s), words, replicas=s.gang.replicas(created=len(s.gang.missing)))
     created = Event(reasons.CREATED, f"Created a gang of {s.gang.in_words}", "Normal")
     events = (created,) if not s.stored.phase else ()
-    return Plan(create=children, status=desired, events=events, requeue_after=left)
+    return asking(Plan(create=children, status=desired, events=events, requeue_after=left), s)
 
 
 def _children(s: Situation, trainer_image: str) -> tuple[CreateChild, ...]:
