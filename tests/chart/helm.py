@@ -36,9 +36,22 @@ def helm(*arguments: str | Path, values: Values | None = None) -> str:
 
 
 def template(values: Values | None = None, chart: Path = CHART) -> list[Manifest]:
-    """The manifests of a release."""
+    """The manifests of a release, without those of `helm test`."""
+    return [manifest for manifest in _rendered(values, chart) if not _is_hook(manifest)]
+
+
+def hooks(values: Values | None = None) -> list[Manifest]:
+    """The manifests of `helm test`."""
+    return [manifest for manifest in _rendered(values, CHART) if _is_hook(manifest)]
+
+
+def _rendered(values: Values | None, chart: Path) -> list[Manifest]:
     text = helm("template", RELEASE, chart, "--namespace", NAMESPACE, values=values or {})
     return [manifest for manifest in yaml.safe_load_all(text) if manifest]
+
+
+def _is_hook(manifest: Manifest) -> bool:
+    return "helm.sh/hook" in manifest["metadata"].get("annotations", {})
 
 
 def of_kind(manifests: list[Manifest], kind: str) -> list[Manifest]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -54,8 +55,8 @@ def test_training_pods_are_found_where_jobs_are_served(values: Values, namespace
         label for relabeling in endpoint(training)["relabelings"] for label in relabeling["sourceLabels"]
     }
     assert sources == {
-        f"__meta_kubernetes_pod_label_{label.replace('.', '_').replace('/', '_')}"
-        for label in (labels.JOB, labels.ATTEMPT)
+        "__meta_kubernetes_pod_label_" + re.sub(r"\W", "_", label)
+        for label in (labels.JOB, labels.ATTEMPT, labels.METRICS_SCHEME)
     }
 
 

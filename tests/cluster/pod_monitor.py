@@ -8,6 +8,7 @@ from typing import Any
 
 _KNOWN = {"selector", "namespaceSelector", "podMetricsEndpoints", "sampleLimit"}
 _KNOWN_OF_ENDPOINT = {"port", "interval", "scrapeTimeout", "relabelings"}
+_RELABELING = {"sourceLabels": "source_labels", "targetLabel": "target_label", "regex": "regex"}
 
 
 def scrape_config(
@@ -22,6 +23,7 @@ def scrape_config(
 
     Raises:
         ValueError: a monitor has a field that is not translated here.
+        KeyError: so has a relabeling.
     """
     every = f"{interval:g}s"
     return {
@@ -41,6 +43,7 @@ def _job(
     unknown = (set(spec) - _KNOWN) | (set(endpoint) - _KNOWN_OF_ENDPOINT)
     if unknown:
         raise ValueError(f"PodMonitor {metadata['name']}: {sorted(unknown)} is not translated")
+    relabelings = endpoint.get("relabelings", ())
     name = f"podMonitor/{metadata['namespace']}/{metadata['name']}/{number}"
     discovery: dict[str, object] = {"role": "pod", "kubeconfig_file": str(kubeconfig)}
     namespaces = spec.get("namespaceSelector", {"matchNames": [metadata["namespace"]]})
@@ -79,10 +82,7 @@ def _job(
                 )
             ),
             {"target_label": "job", "replacement": f"{metadata['namespace']}/{metadata['name']}"},
-            *(
-                {"source_labels": given["sourceLabels"], "target_label": given["targetLabel"]}
-                for given in endpoint.get("relabelings", ())
-            ),
+            *({_RELABELING[key]: value for key, value in given.items()} for given in relabelings),
         ],
     }
 
