@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 MAX_CONNECTIONS = 32
 REQUEST_SECONDS = 5.0
 """From accepting a connection to the end of its answer."""
+LOOK_SECONDS = 0.5
+"""Between two looks for connections whose time is up; each costs a tenth of a millisecond of CPU time."""
 DRAIN_SECONDS = 0.5
 """Time for the answers under way when the server closes."""
 
@@ -73,7 +75,10 @@ class MetricsServer:
             _logger.warning("Metrics are at port %d instead of %d.", self.port, self._wanted_port)
         self._server = server
         self._thread = threading.Thread(
-            target=server.serve_forever, kwargs={"poll_interval": 0.1}, name="metrics-server", daemon=True
+            target=server.serve_forever,
+            kwargs={"poll_interval": LOOK_SECONDS},
+            name="metrics-server",
+            daemon=True,
         )
         self._thread.start()
 

@@ -52,5 +52,6 @@ class Certificate:
     def _load(self) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.num_tickets = 0  # nobody resumes a session, and each ticket is work
         context.load_cert_chain(*self._files, password="")  # else an encrypted key would ask the terminal
         return context
