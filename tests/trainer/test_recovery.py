@@ -101,8 +101,14 @@ def test_a_final_verdict_ends_every_pod_at_once(launcher: Launcher, tiny_data: P
 
 
 def test_a_pod_ends_with_the_exit_code_of_its_worker(launcher: Launcher, tiny_data: Path) -> None:
-    wiring = {"PET_STANDALONE": "1", "PET_MAX_RESTARTS": "0"}
+    wiring = {"PET_STANDALONE": "1", "PET_MAX_RESTARTS": "0", "PET_NNODES": "1", "PET_NPROC_PER_NODE": "1"}
     run = launcher.start(tiny.job(tiny_data, overrides=LONG), agent=wiring)
     run.wait_for_row(1)
     worker(run).kill()
     assert run.wait() == 128 + signal.SIGKILL, run.log
+    assert run.verdict == {
+        "reason": "ProcessFailed",
+        "message": "rank 0 was ended by SIGKILL",
+        "rank": 0,
+        "retryable": True,
+    }

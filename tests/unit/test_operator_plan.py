@@ -413,6 +413,21 @@ class TestFailure:
         life.step([pod(0, 0, "Failed", terminated=ended), pod(0, 1)])
         assert life.condition("Restarting")["reason"] == "OOMKilled"
 
+    def test_out_of_memory_says_which_process_was_killed(self) -> None:
+        life = running(runPolicy=suspended(False, backoff_limit=0))
+        killed = verdict("ProcessFailed", retryable=True, message="rank 1 was ended by SIGKILL") | {"rank": 1}
+        ended = {"exitCode": 137, "reason": "OOMKilled", "message": json.dumps(document(verdict=killed))}
+        life.step([failed(), pod(0, 1, "Failed", terminated=ended)])
+        assert life.status["failure"] == {
+            "reason": "OOMKilled",
+            "message": "rank 1 was ended by SIGKILL",
+            "pod": "train-0-1",
+            "node": "worker-1",
+            "rank": 1,
+            "exitCode": 137,
+            "signal": "SIGKILL",
+        }
+
     def test_a_pod_that_its_node_rejects_is_tried_again_after_a_pause(self) -> None:
         life = Life(runPolicy=suspended(False, backoff_limit=0))
         life.step()

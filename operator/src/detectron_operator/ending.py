@@ -122,12 +122,12 @@ def _of_pod(pod: Pod) -> Ending:
         )
     stated = pod.reason if pod.reason not in (None, "Error", "Completed") else None
     by = f", by {pod.signal}" if pod.signal else ""
-    return _ending(
-        pod,
-        reasons.word(stated or "", otherwise=reasons.PROCESS_FAILED),
-        pod.message or f"ended with exit code {pod.exit_code}{by} and left no verdict",
-        "Restart",
-    )
+    if verdict is not None and killed:
+        message, rank = verdict.message, verdict.rank
+    else:
+        message, rank = f"ended with exit code {pod.exit_code}{by} and left no verdict", None
+    word = reasons.word(stated or "", otherwise=reasons.PROCESS_FAILED)
+    return replace(_ending(pod, word, pod.message or message, "Restart"), rank=rank)
 
 
 def hung(first: Pod, message: str) -> Ending:
