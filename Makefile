@@ -8,7 +8,7 @@ SETUP := $(VENV)/.ready
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock lint unit trainer apiserver chart cluster test demo bench cluster-up cluster-down clean
+.PHONY: help setup lock lint unit trainer apiserver chart cluster test demo bench chaos cluster-up cluster-down clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -69,6 +69,10 @@ demo: $(SETUP) ## Train a Mask R-CNN on handwritten digits here, without a clust
 bench: $(SETUP) ## The operator's latency and throughput on a real API server
 	$(BIN)/python -m tests.cluster build kube etcd kwok
 	$(BIN)/python -m bench.operator --jobs 300
+
+chaos: $(SETUP) ## Every fault into a real two-node job, measured: docs/faults.md (root on Debian)
+	$(BIN)/python -m tests.cluster build
+	$(BIN)/python -m tests.chaos --publish docs
 
 cluster-up: $(SETUP) ## Start the two-node cluster (root on Debian)
 	$(BIN)/python -m tests.cluster up

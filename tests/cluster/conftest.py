@@ -9,10 +9,15 @@ import pytest
 
 from tests.cluster import cluster as machinery
 from tests.cluster.cluster import Cluster
+from tests.cluster.kubectl import Kubectl
+from tests.cluster.release import Release
+from tests.cluster.workspace import workspace
 
 _FOREIGN = bool(os.environ.get("KUBECONFIG"))
-# The tests of this machine's own cluster have nothing to test when the caller brings another.
-collect_ignore = ["test_machinery.py"] if _FOREIGN else []
+# The tests of this machine's own cluster, and those that break its nodes, have no use for another's.
+collect_ignore = ["test_machinery.py", "test_faults.py"] if _FOREIGN else []
+
+NAMESPACE = "vision"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -33,3 +38,19 @@ def as_it_was() -> Iterator[None]:
 def cluster() -> Cluster:
     """KUBECONFIG's cluster if the caller sets it, else this machine's; tests fail where neither is."""
     return machinery.connect()
+
+
+@pytest.fixture(scope="session")
+def release(cluster: Cluster) -> Iterator[Release]:
+    """The operator, installed by helm."""
+    release = Release(cluster)
+    release.install()
+    yield release
+    release.uninstall()
+
+
+@pytest.fixture(scope="session")
+def kubectl(cluster: Cluster, release: Release) -> Iterator[Kubectl]:
+    """A user's namespace with the digits."""
+    with workspace(cluster, NAMESPACE) as kubectl:
+        yield kubectl

@@ -90,6 +90,14 @@ class Node:
                 self._ctr("images", "import", str(archive))
                 note.touch()
 
+    def tag(self, image: str, name: str) -> None:
+        """Give an image that the node has another name too."""
+        self._ctr("images", "tag", image, name)
+
+    def untag(self, name: str) -> None:
+        """Forget an image's name; nothing happens where there is none."""
+        self._ctr("images", "remove", name)
+
     def images(self) -> set[str]:
         """The names of the images that the node has."""
         return set(self._ctr("images", "list", "--quiet").split())

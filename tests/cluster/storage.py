@@ -26,6 +26,7 @@ def volume(cluster: Cluster, namespace: str, claim: str) -> Iterator[None]:
         "resources": {"requests": {"storage": "1Gi"}},
     }
     if cluster.ours:
+        shutil.rmtree(folder, ignore_errors=True)  # what a killed run left
         folder.mkdir(parents=True)
         folder.chmod(0o777)
         reference = {"kind": "PersistentVolumeClaim", "namespace": namespace, "name": claim}

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.cluster import packages, storage
+from tests.cluster import packages, storage, workspace
 from tests.cluster.cluster import Cluster
+from tests.cluster.conftest import NAMESPACE
 from tests.cluster.kubectl import Kubectl
 from tests.cluster.pod_monitor import scrape_config
 from tests.cluster.prometheus import Prometheus
@@ -20,43 +19,10 @@ from tests.cluster.series import ITERATION, by_iteration, rows
 from tests.cluster.training_job import TERMINAL, TrainingJob, digits
 from tests.cluster.waiting import wait_until
 
-ROOT = Path(__file__).parents[2]
-NAMESPACE = "vision"
-DATA, OUTPUT = "digits-data", "digits-output"
 MINUTES = 60.0
 SCRAPE_INTERVAL = 1.0
 """Seconds; short, so that most writes of a fast little job are seen."""
 SHORT = ("SOLVER.MAX_ITER 160", "SOLVER.STEPS (120,)", "SOLVER.CHECKPOINT_PERIOD 40", "TEST.EVAL_PERIOD 0")
-
-
-@pytest.fixture(scope="module")
-def release(cluster: Cluster) -> Iterator[Release]:
-    release = Release(cluster)
-    release.install()
-    yield release
-    release.uninstall()
-
-
-@pytest.fixture(scope="module")
-def kubectl(
-    cluster: Cluster, release: Release, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Kubectl]:
-    """A user's namespace under the restricted Pod Security Standard, with the digits in a claim."""
-    data = tmp_path_factory.mktemp("digits")
-    maker = ROOT / "examples" / "digits" / "make_digits.py"
-    subprocess.run([sys.executable, str(maker), "--output", str(data)], check=True)
-    admin = cluster.kubectl
-    admin("create", "namespace", NAMESPACE)
-    admin("label", "namespace", NAMESPACE, "pod-security.kubernetes.io/enforce=restricted")
-    bound = Kubectl(cluster.kubeconfig, NAMESPACE)
-    try:
-        with storage.volume(cluster, NAMESPACE, DATA), storage.volume(cluster, NAMESPACE, OUTPUT):
-            with storage.shell(cluster, NAMESPACE, "loader", DATA, "/data"):
-                bound("cp", f"{data}/.", "loader:/data", timeout=120)
-            yield bound
-            bound("delete", "dtj", "--all", timeout=120)
-    finally:
-        admin("delete", "namespace", NAMESPACE, timeout=180)
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +37,7 @@ def prometheus(
 
 def metrics_json(cluster: Cluster, kubectl: Kubectl, job: str) -> str:
     """What the job's rank 0 wrote, read through a pod of ours."""
-    with storage.shell(cluster, NAMESPACE, "reader", OUTPUT, "/output"):
+    with storage.shell(cluster, NAMESPACE, "reader", workspace.OUTPUT, "/output"):
         return kubectl("exec", "reader", "--", "cat", f"/output/{job}/metrics.json")
 
 

@@ -1,0 +1,121 @@
+"""The outcomes of the suite, for people as a page and for machines as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.chaos.iterations import INTERRUPTION
+from tests.chaos.scenario import Outcome, Scenario
+from tests.chaos.scenarios import NODE_GRACE, SCENARIOS
+from tests.chaos.trial import CHECKPOINT_PERIOD, MAX_ITER, STRIKE_AT
+
+ELSEWHERE = (
+    ("SIGKILL of the operator at every API write in turn", "test_faults.py::TestKilled"),
+    ("Operator killed with its Lease held; Lease lost; told to stop", "test_leadership.py::TestOneOfTwo"),
+    ("Two operators started by mistake", "test_leadership.py::TestTwoWithoutALease"),
+    ("Watches break, or answer 410 with deletes in the gap", "test_faults.py::TestWatches"),
+    ("The API server is away or answers 429", "test_faults.py::TestApiServer"),
+    (
+        "200 random pod kills over 50 jobs on fake nodes",
+        "test_random_kills.py::test_two_hundred_kills_over_fifty_jobs_leave_every_job_trained_to_its_end",
+    ),
+)
+"""Faults that need no kubelet, and who holds them: tests of tests/apiserver."""
+
+
+def line(outcome: Outcome) -> str:
+    """One outcome for whoever waits."""
+    said = f"{outcome.name}: {outcome.ended}, noticed {_seconds(outcome.noticed)}, recovered "
+    said += f"{_seconds(outcome.recovered)}, {outcome.repeated} iterations again, {' '.join(outcome.causes)}"
+    return "; ".join([said, *outcome.wrong, *outcome.late])
+
+
+def table(outcomes: Sequence[Outcome]) -> str:
+    """A markdown table."""
+    scenarios = {scenario.name: scenario for scenario in SCENARIOS}
+    rows = [_row(scenarios[outcome.name], outcome) for outcome in outcomes]
+    titles = (
+        "Fault",
+        "Named",
+        "Noticed (aim)",
+        "Recovered (aim)",
+        "Trained again (at most)",
+        "Load",
+        "Outcome",
+    )
+    return "\n".join(map(_cells, (titles, ("---",) * len(titles), *rows)))
+
+
+def publish(folder: Path, facts: Mapping[str, object], outcomes: Sequence[Outcome]) -> None:
+    """Write faults.json and faults.md; scenarios that were not run keep what was measured before."""
+    file = folder / "faults.json"
+    former = json.loads(file.read_text())["outcomes"] if file.exists() else []
+    latest = {outcome["name"]: outcome for outcome in [*former, *map(dataclasses.asdict, outcomes)]}
+    ordered = [latest[scenario.name] for scenario in SCENARIOS if scenario.name in latest]
+    numbers = {"machine": {name: fact for name, fact in facts.items() if name != "load"}, "outcomes": ordered}
+    file.write_text(json.dumps(numbers, indent=1) + "\n")
+    (folder / "faults.md").write_text(page(numbers))
+
+
+def page(numbers: Mapping[str, Any]) -> str:
+    """docs/faults.md, from what is in faults.json."""
+    machine = numbers["machine"]
+    outcomes = [Outcome(**outcome) for outcome in numbers["outcomes"]]
+    elsewhere = "\n".join(_cells((fault, f"`tests/apiserver/{test}`")) for fault, test in ELSEWHERE)
+    return f"""# Faults, and what becomes of the training
+
+```sh
+make chaos                                # all of it: python -m tests.chaos --publish docs
+python -m tests.chaos --help              # some scenarios alone
+```
+
+does one thing after the other to a real job and measures. The job trains the digits on two pods of two
+nodes, with our own images, kubelet, containerd and scheduler; each scenario has a job of its own, of
+{MAX_ITER} iterations with a checkpoint every {CHECKPOINT_PERIOD}, and strikes after iteration {STRIKE_AT}.
+A scenario fails unless the job ends as it has to, at the same iteration, with every iteration once in
+metrics.json, with no pod left alive, and having trained no more iterations again than it may.
+
+*Noticed* is the time from the fault until the job's status named it; a dash: torchrun mended it in the
+pods, or there was nothing to say. *Recovered* is the time from the fault, or from its repair where somebody
+has to repair it, to the first new iteration; a dash: training was never interrupted for more than
+{INTERRUPTION:.0f} s, or was to end. It holds the start of Python and torch in new processes, which is most
+of it. The test cluster's controller manager takes {NODE_GRACE:.0f} s to give a node up.
+
+Measured on {machine["cores"]} cores ({machine["cpu"]}), {machine["memoryGiB"]} GiB, Linux
+{machine["kernel"]}; *load* is the machine's when the scenario began, of whatever else ran on it:
+
+{table(outcomes)}
+
+A quick part is in `make cluster` (`tests/cluster/test_faults.py`), which holds outcomes and no times.
+
+## What needs no real node
+
+| Fault | Test |
+|---|---|
+{elsewhere}
+"""
+
+
+def _row(scenario: Scenario, outcome: Outcome) -> Sequence[str]:
+    return (
+        scenario.fault,
+        ", ".join(f"`{cause}`" for cause in outcome.causes if cause != "TrainingCompleted"),
+        _seconds(outcome.noticed, scenario.notice_within),
+        _seconds(outcome.recovered, scenario.within),
+        f"{outcome.repeated} ({scenario.repeats})",
+        f"{outcome.load:.0f}",
+        "; ".join([outcome.ended, *(f"**{wrong}**" for wrong in outcome.wrong)]),
+    )
+
+
+def _cells(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _seconds(value: float | None, aim: float | None = None) -> str:
+    took = "–" if value is None else f"{value:.1f} s"
+    return took if aim is None else f"{took} ({aim:.0f} s)"

@@ -1,0 +1,37 @@
+"""A user's namespace: under the restricted Pod Security Standard, with the digits in a claim."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.cluster import storage
+from tests.cluster.cluster import Cluster
+from tests.cluster.kubectl import Kubectl
+
+ROOT = Path(__file__).parents[2]
+DATA, OUTPUT = "digits-data", "digits-output"
+
+
+@contextmanager
+def workspace(cluster: Cluster, namespace: str) -> Iterator[Kubectl]:
+    """kubectl in a fresh namespace with the claims that the digits example names; all is gone afterwards."""
+    admin = cluster.kubectl
+    admin("create", "namespace", namespace)
+    admin("label", "namespace", namespace, "pod-security.kubernetes.io/enforce=restricted")
+    bound = Kubectl(cluster.kubeconfig, namespace)
+    try:
+        with storage.volume(cluster, namespace, DATA), storage.volume(cluster, namespace, OUTPUT):
+            with tempfile.TemporaryDirectory(prefix="digits-") as data:
+                maker = ROOT / "examples" / "digits" / "make_digits.py"
+                subprocess.run([sys.executable, str(maker), "--output", data], check=True)
+                with storage.shell(cluster, namespace, "loader", DATA, "/data"):
+                    bound("cp", f"{data}/.", "loader:/data", timeout=120)
+            yield bound
+            bound("delete", "dtj", "--all", timeout=120)
+    finally:
+        admin("delete", "namespace", namespace, timeout=180)
