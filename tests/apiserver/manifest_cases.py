@@ -82,6 +82,7 @@ VARIANTS = [
                 "best": {"metric": "val/bbox/AP50"},
                 "gracePeriodSeconds": 60,
             },
+            "spec/evaluation": {"loss": True},
             "spec/mapper": "my_pkg.data:Mapper",
             "spec/metrics": {
                 "period": 5,
@@ -155,6 +156,7 @@ VARIANTS = [
     Case("datasets of a plugin", {"spec/datasets": REMOVED}),
     Case("own trainer", {"spec/trainer": "my_pkg.loops:main"}),
     Case("ephemeral output", {"spec/output": {"ephemeral": True}}),
+    Case("evaluation only", {"spec/datasets/0/split": "test", "spec/evaluation": {"only": True}}),
     Case("weights from scratch", {"spec/weights": {"random": True}}),
     Case("longest name", {"metadata/name": "a" * 50}),
 ]
@@ -246,6 +248,16 @@ BAD = [
         ("spec", "earlyStopping needs spec.checkpoint.best"),
     ),
     Case("a layout by name", {"spec/training": {"channelsLast": "yes"}}, ("spec.training.channelsLast",)),
+    Case(
+        "evaluation of nothing",
+        {"spec/datasets/1/split": "train", "spec/evaluation": {"only": True}},
+        ("spec", "at least one dataset with split test"),
+    ),
+    Case(
+        "evaluation of an own trainer",
+        {"spec/trainer": "my_pkg.loops:main", "spec/evaluation": {"loss": True}},
+        ("spec", "spec.evaluation is of our own loop"),
+    ),
     Case("weights of nowhere", {"spec/weights": {}}, ("spec.weights", "exactly one of source")),
     Case(
         "the hash of random weights",
@@ -276,7 +288,7 @@ BAD = [
     Case(
         "no dataset to train on",
         {"spec/datasets/0/split": "test"},
-        ("spec.datasets", "at least one dataset with split train"),
+        ("spec", "spec.datasets needs at least one dataset with split train"),
     ),
     Case(
         "unknown split", {"spec/datasets/0/split": "training"}, ("spec.datasets[0].split", '"train", "test"')

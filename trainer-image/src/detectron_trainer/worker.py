@@ -35,6 +35,7 @@ from detectron_trainer.progress.termination_message import (
     clear_termination_message,
     write_termination_message,
 )
+from detectron_trainer.training.evaluation_run import EvaluationRun
 from detectron_trainer.training.life import Life
 from detectron_trainer.training.own_training import OwnTraining
 from detectron_trainer.training.training_run import TrainingRun
@@ -123,8 +124,7 @@ def _run(
                 clock=_now,
                 downloads=cache_folder(environment),
             )
-            training = TrainingRun(life) if job.spec.trainer is None else OwnTraining(life)
-            training.train(stop)
+            _live(life, stop)
     except TrainingError as error:
         verdict = verdict_of(error, rank)
         log = _logger.info if verdict.reason is Reason.PREEMPTED else _logger.error
@@ -137,8 +137,18 @@ def _run(
     except Exception as error:
         _logger.exception("rank %d failed", rank)
         return verdict_of(error, rank), True
-    message = f"trained {board.snapshot().iteration} iterations"
+    done = "evaluated after" if job.spec.evaluation.only else "trained"
+    message = f"{done} {board.snapshot().iteration} iterations"
     return Verdict(reason=Reason.COMPLETED, message=message, retryable=False), speaks_for_pod
+
+
+def _live(life: Life, stop: StopRequest) -> None:
+    if life.job.spec.evaluation.only:
+        EvaluationRun(life).evaluate(stop)
+    elif life.job.spec.trainer is None:
+        TrainingRun(life).train(stop)
+    else:
+        OwnTraining(life).train(stop)
 
 
 def _is_final(verdict: Verdict) -> bool:

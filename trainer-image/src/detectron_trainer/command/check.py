@@ -36,6 +36,7 @@ class Checked:
     processes: int
     problems: Sequence[Problem]
     inspection: Inspection | None = None
+    evaluates_only: bool = False
 
     @property
     def warnings(self) -> Sequence[Problem]:
@@ -49,6 +50,8 @@ class Checked:
         solver, epochs = self.inspection.cfg.SOLVER, self.inspection.epochs
         rounds = "" if epochs is None else f", {epochs:.3g} epochs"
         processes = _count(self.processes, "process", "es")
+        if self.evaluates_only:
+            return f"no problems; an evaluation on {processes}"
         iterations = f"{solver.MAX_ITER} iterations of {solver.IMS_PER_BATCH} images"
         return f"no problems; {iterations} on {processes}{rounds}"
 
@@ -63,13 +66,14 @@ def check(
     """
     try:
         job = read(path, overrides)
+        mounts = Mounts(mount(job, volumes, code))
+        processes = job.spec.num_nodes * job.spec.processes_per_node
+        gpus = job.spec.resources_per_node.gpus > 0
+        with tempfile.TemporaryDirectory() as output:
+            found = inspect(job, Path(output), mounts, processes, data=DataCheck.WHOLE, gpus=gpus)
     except InvalidConfigError as error:
         return Checked(path, 0, error.problems)
-    mounts, processes = Mounts(mount(job, volumes, code)), job.spec.num_nodes * job.spec.processes_per_node
-    gpus = job.spec.resources_per_node.gpus > 0
-    with tempfile.TemporaryDirectory() as output:
-        found = inspect(job, Path(output), mounts, processes, data=DataCheck.WHOLE, gpus=gpus)
-    return Checked(path, processes, found.problems, found)
+    return Checked(path, processes, found.problems, found, job.spec.evaluation.only)
 
 
 def show(checked: Checked) -> None:

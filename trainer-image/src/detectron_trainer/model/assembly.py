@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import detectron_trainer.detectron2_compat  # noqa: F401  # isort: skip
@@ -59,22 +60,47 @@ def autocast_dtype(cfg: CfgNode, precision: Precision | None) -> torch.dtype | N
     return {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}[precision]
 
 
+def build_model(recipe: Recipe, cfg: CfgNode, options: TrainingOptions) -> nn.Module:
+    """Build the model, in training mode.
+
+    Raises:
+        InvalidConfigError: Detectron2 refuses the config; it does so on every rank.
+    """
+    with _refusals():
+        model = recipe.model(cfg)
+        model.train()
+        if options.channels_last:
+            model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return model
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """Makes problems of the job of what Detectron2's builders raise for a config that does not fit."""
+    try:
+        yield
+    except (KeyError, ValueError, TypeError, AttributeError, AssertionError, NotImplementedError) as error:
+        message = f"Detectron2 cannot build the model: {type(error).__name__}: {error}"
+        raise InvalidConfigError([Problem("spec.config", message)]) from error
+
+
+def share_weights(model: nn.Module, world: World) -> None:
+    """Give all ranks rank 0's parameters and buffers; all ranks call it."""
+    if world.size > 1:
+        for tensor in (*model.parameters(), *model.buffers()):
+            dist.broadcast(tensor.detach(), src=0)
+
+
 def build_training(recipe: Recipe, cfg: CfgNode, world: World, options: TrainingOptions) -> Training:
     """Build model, optimizer and schedule.
 
     Raises:
         InvalidConfigError: Detectron2 refuses the config; it does so on every rank.
     """
-    try:
-        model = recipe.model(cfg)
-        model.train()
-        if options.channels_last:
-            model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = build_model(recipe, cfg, options)
+    with _refusals():
         optimizer = recipe.optimizer(cfg, model)
         scheduler = recipe.schedule(cfg, optimizer)
-    except (KeyError, ValueError, TypeError, AttributeError, AssertionError, NotImplementedError) as error:
-        message = f"Detectron2 cannot build the model: {type(error).__name__}: {error}"
-        raise InvalidConfigError([Problem("spec.config", message)]) from error
     autocast = autocast_dtype(cfg, options.precision)
     scaler = GradScaler(world.device.type, enabled=autocast is torch.float16)
     averaged = moving_average(model, options.ema.decay) if options.ema is not None else None

@@ -79,7 +79,8 @@ def inspect(
     findings = judge_data(job, cfg, mounts, data)
     cfg.freeze()
     problems += findings.problems
-    doubts = () if is_lazy(job) else doubt_schedule(cfg, base_config(job, mounts))
+    untold = is_lazy(job) or job.spec.evaluation.only
+    doubts = () if untold else doubt_schedule(cfg, base_config(job, mounts))
     return Inspection(
         cfg=cfg,
         recipe=recipe,

@@ -14,7 +14,7 @@ from detectron2.modeling import META_ARCH_REGISTRY, GeneralizedRCNN
 
 from detectron_trainer.failures import Problem
 from detectron_trainer.job.lazy_config import is_lazy
-from detectron_trainer.job.manifest import Job
+from detectron_trainer.job.manifest import EvaluationOptions, Job
 from detectron_trainer.recipe.evaluators import EVALUATORS, evaluator_type
 from detectron_trainer.recipe.sampler import SAMPLERS
 
@@ -25,6 +25,7 @@ _OURS_ALONE = "is of our own loop, which spec.trainer replaces"
 def judge_settings(job: Job, cfg: CfgNode, world_size: int) -> Iterator[Problem]:
     """What keeps `cfg` from being trained by `world_size` processes in the way that `job` asks for."""
     yield from _judge_config(cfg, world_size)
+    yield from _judge_dataset_names(cfg, job.spec.evaluation)
     if not is_lazy(job):
         yield from _judge_architecture(cfg)
     if job.spec.trainer is None:
@@ -52,7 +53,6 @@ def _judge_config(cfg: CfgNode, world_size: int) -> Iterator[Problem]:
         yield Problem(WHERE, "VIS_PERIOD needs matplotlib, which this image does not have")
     if cfg.MODEL.WEIGHTS.startswith("/") and not Path(cfg.MODEL.WEIGHTS).is_file():
         yield Problem("spec.weights.source", f"{cfg.MODEL.WEIGHTS} (MODEL.WEIGHTS) does not exist")
-    yield from _judge_dataset_names(cfg)
 
 
 def _judge_architecture(cfg: CfgNode) -> Iterator[Problem]:
@@ -106,6 +106,9 @@ def _judge_own_trainer(job: Job) -> Iterator[Problem]:
         yield Problem("spec.checkpoint.best", f"{_OURS_ALONE}; in yours BestCheckpointer does it")
     if job.spec.mapper is not None:
         yield Problem("spec.mapper", f"{_OURS_ALONE}; yours builds its data loaders itself")
+    for name, value in job.spec.evaluation:
+        if value:
+            yield Problem(f"spec.evaluation.{name}", _OURS_ALONE)
     for name in job.spec.training.asked_for():
         yield Problem(f"spec.training.{name}", _OURS_ALONE)
 
@@ -134,12 +137,14 @@ def _is_rcnn(architecture: str) -> bool:
     )
 
 
-def _judge_dataset_names(cfg: CfgNode) -> Iterator[Problem]:
+def _judge_dataset_names(cfg: CfgNode, evaluation: EvaluationOptions) -> Iterator[Problem]:
     for split in ("TRAIN", "TEST"):
         for name in cfg.DATASETS[split]:
             if name not in DatasetCatalog:
                 yield Problem(
                     WHERE, f"DATASETS.{split} names {name}, which is not registered; is a plugin missing?"
                 )
-    if not cfg.DATASETS.TRAIN:
+    if not cfg.DATASETS.TRAIN and not evaluation.only:
         yield Problem(WHERE, "DATASETS.TRAIN is empty")
+    if not cfg.DATASETS.TEST and (evaluation.only or evaluation.loss):
+        yield Problem("spec.evaluation", "needs a dataset with split test (DATASETS.TEST)")

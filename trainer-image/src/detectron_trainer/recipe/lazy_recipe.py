@@ -94,6 +94,15 @@ class LazyRecipe:
         batches: Batches = instantiate(node)
         return batches
 
+    def loss_batches(self, cfg: CfgNode, name: str) -> Batches:
+        loader = self._copy().dataloader
+        node, mapper = loader.test, loader.train.mapper
+        mapper.augmentations = copy.deepcopy(node.mapper.augmentations)
+        node.mapper = mapper
+        node.dataset.names, node.dataset.filter_empty = name, True
+        batches: Batches = instantiate(node)
+        return batches
+
     def evaluator(self, cfg: CfgNode, name: str, folder: Path) -> DatasetEvaluator:
         loader = self._copy().dataloader
         node = loader.get("evaluator")

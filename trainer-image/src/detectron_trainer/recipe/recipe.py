@@ -65,5 +65,8 @@ class Recipe(Protocol):
 
     def test_batches(self, cfg: CfgNode, name: str) -> Batches: ...
 
+    def loss_batches(self, cfg: CfgNode, name: str) -> Batches:
+        """Batches of `name` as `test_batches` sees them, with what a model in training needs."""
+
     def evaluator(self, cfg: CfgNode, name: str, folder: Path) -> DatasetEvaluator:
         """What judges the dataset `name`; predictions go to `folder`."""

@@ -11,6 +11,7 @@ import detectron_trainer.detectron2_compat  # noqa: F401  # isort: skip
 
 from detectron2.config import CfgNode
 from detectron2.data import DatasetMapper, build_detection_test_loader, get_detection_dataset_dicts
+from detectron2.data.detection_utils import build_augmentation
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.modeling import build_model
 from detectron2.solver import build_lr_scheduler, build_optimizer
@@ -65,6 +66,15 @@ class YamlRecipe:
         mapper = self._own_mapper(cfg, is_train=False)
         options = {} if mapper is None else {"mapper": mapper}
         return cast(Batches, build_detection_test_loader(cfg, name, **options))
+
+    def loss_batches(self, cfg: CfgNode, name: str) -> Batches:
+        mapper = self._own_mapper(cfg, is_train=True)
+        if mapper is None:
+            options = DatasetMapper.from_config(cfg, is_train=True)
+            mapper = DatasetMapper(**{**options, "augmentations": build_augmentation(cfg, is_train=False)})
+        records = get_detection_dataset_dicts(name, filter_empty=True)
+        workers = cfg.DATALOADER.NUM_WORKERS
+        return cast(Batches, build_detection_test_loader(records, mapper=mapper, num_workers=workers))
 
     def evaluator(self, cfg: CfgNode, name: str, folder: Path) -> DatasetEvaluator:
         return evaluator_of(cfg, name, folder)

@@ -14,7 +14,6 @@ import detectron_trainer.detectron2_compat  # noqa: F401  # isort: skip
 
 from detectron2.config import CfgNode
 from detectron2.utils.events import EventStorage
-from torch import nn
 
 from detectron_trainer.checkpointing.best import BestSoFar
 from detectron_trainer.checkpointing.checkpoint import AVERAGE, Checkpoints
@@ -26,10 +25,10 @@ from detectron_trainer.evaluation.evaluation import (
     EvaluationStopped,
     Results,
     is_due,
-    scalars,
     summarize,
     write_results,
 )
+from detectron_trainer.evaluation.round import EvaluationRound
 from detectron_trainer.failures import PreemptedError, TrainingError, UnreadableImagesError
 from detectron_trainer.gang.stop import StopRequest
 from detectron_trainer.gang.world import World
@@ -46,8 +45,8 @@ _logger = logging.getLogger(__name__)
 class TrainingLoop:
     """Trains from where `lineage` begins to the last iteration.
 
-    `unreadable` counts this rank's bad images, of which all ranks may meet `max_unreadable`. `evaluate`
-    evaluates a model on all ranks, for the last time or not; `best` judges the results on rank 0, where the
+    `unreadable` counts this rank's bad images, of which all ranks may meet `max_unreadable`. `evaluation`
+    runs on all ranks; `best` judges the results on rank 0, where the
     best checkpoint is to be kept, and training ends when that is `patience` iterations old. `owes_evaluation`
     asks for an evaluation before training; `lineage` goes into checkpoints; `clock` counts seconds.
     """
@@ -63,7 +62,7 @@ class TrainingLoop:
         stop: StopRequest,
         unreadable: UnreadableImages,
         best: BestSoFar | None,
-        evaluate: Callable[[nn.Module, bool], Results],
+        evaluation: EvaluationRound,
         precise_bn: PreciseBN | None,
         *,
         owes_evaluation: bool,
@@ -81,7 +80,7 @@ class TrainingLoop:
         self._stop = stop
         self._unreadable = unreadable
         self._best = best
-        self._evaluate_model = evaluate
+        self._evaluation = evaluation
         self._precise_bn = precise_bn
         self._start = start = lineage.start
         self._owes_evaluation = owes_evaluation
@@ -226,12 +225,13 @@ class TrainingLoop:
         try:
             # Evaluation draws random numbers; the training that follows must not depend on that.
             with kept_random_state():
-                results = self._evaluate_model(self._training.evaluated, storage.iter + 1 >= self._max_iter)
+                final = storage.iter + 1 >= self._max_iter
+                results, values = self._evaluation.run(self._training.evaluated, final=final)
         except EvaluationStopped:
             self._reporter.write()
             self._leave(storage)
         if self._world.is_main:
-            for name, value in scalars(results).items():
+            for name, value in values.items():
                 storage.put_scalar(name, value, smoothing_hint=False)
         # Before the results are on record: a life that ends in between evaluates anew.
         self._save_if_best(storage, results)

@@ -89,7 +89,9 @@ class OwnTraining:
         if not life.world.is_main:
             return silent_reporter(life.cfg, life.board, metrics.period)
         drop_rows_from(life.pod.output / "metrics.json", completed)
-        return observing_reporter(life.cfg, life.board, life.registry, completed, metrics=metrics)
+        return observing_reporter(
+            life.cfg, life.board, life.registry, completed, metrics=metrics, config=life.recipe.dump(life.cfg)
+        )
 
     def _call(self, cfg: CfgNode, loop: ObservedLoop, *, resume: bool) -> None:
         assert self._life.job.spec.trainer is not None

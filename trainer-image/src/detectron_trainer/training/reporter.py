@@ -20,6 +20,7 @@ from detectron2.utils.events import (
 from prometheus_client import CollectorRegistry
 
 from detectron_trainer.evaluation.evaluation import Results, summarize
+from detectron_trainer.evaluation.validation_loss import PREFIX as VALIDATION
 from detectron_trainer.job import user_code
 from detectron_trainer.job.manifest import Metrics
 from detectron_trainer.metrics.json_file import drop_rows_from
@@ -117,15 +118,17 @@ def main_reporter(
     first_row: int,
     *,
     metrics: Metrics,
+    config: str,
 ) -> Reporter:
     """The reporter of rank 0, which goes on after `start` iterations in the output folder's files.
 
-    It writes metrics from iteration `first_row` on, so that rows of that iteration and later ones go.
+    `config` is all of it as text. It writes metrics from iteration `first_row` on, so that rows of that
+    iteration and later ones go.
     """
     max_iter, folder = cfg.SOLVER.MAX_ITER, Path(cfg.OUTPUT_DIR)
     rows = folder / "metrics.json"
     drop_rows_from(rows, first_row)
-    prometheus = _prometheus(cfg, board, registry, start, metrics.scalars)
+    prometheus = _prometheus(cfg, board, registry, start, metrics.scalars, config)
     writers = [
         # First, so that what they put reaches the others.
         *_own_writers(cfg, metrics),
@@ -145,10 +148,11 @@ def observing_reporter(
     start: int,
     *,
     metrics: Metrics,
+    config: str,
 ) -> Reporter:
     """The reporter of rank 0 beside a loop that writes metrics.json and TensorBoard itself."""
     max_iter = cfg.SOLVER.MAX_ITER
-    prometheus = _prometheus(cfg, board, registry, start, metrics.scalars)
+    prometheus = _prometheus(cfg, board, registry, start, metrics.scalars, config)
     writers = [*_own_writers(cfg, metrics), prometheus, ProgressWriter(board, max_iter)]
     return Reporter(writers, prometheus, board, period=metrics.period, max_iter=max_iter, keeps_images=True)
 
@@ -158,7 +162,12 @@ def _own_writers(cfg: CfgNode, metrics: Metrics) -> list[EventWriter]:
 
 
 def _prometheus(
-    cfg: CfgNode, board: ProgressBoard, registry: CollectorRegistry, start: int, scalars: Sequence[str]
+    cfg: CfgNode,
+    board: ProgressBoard,
+    registry: CollectorRegistry,
+    start: int,
+    scalars: Sequence[str],
+    config: str,
 ) -> PrometheusWriter:
     tests = cfg.DATASETS.TEST
     prometheus = PrometheusWriter(
@@ -166,11 +175,11 @@ def _prometheus(
         registry=registry,
         images_per_iteration=cfg.SOLVER.IMS_PER_BATCH,
         dataset=tests[0] if len(tests) == 1 else "",
-        scalars=scalars,
+        scalars=[*scalars, f"{VALIDATION}*"],
         info={
             "model": cfg.MODEL.META_ARCHITECTURE,
             "world_size": str(board.snapshot().world_size),
-            "config_sha": hashlib.sha256(cfg.dump().encode()).hexdigest()[:12],
+            "config_sha": hashlib.sha256(config.encode()).hexdigest()[:12],
         },
     )
     prometheus.set_start_iteration(start)

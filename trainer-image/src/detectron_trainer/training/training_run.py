@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from contextlib import closing
-from functools import partial
 
 import detectron_trainer.detectron2_compat  # noqa: F401  # isort: skip
 
@@ -24,7 +23,8 @@ from detectron_trainer.checkpointing.resume import (
 )
 from detectron_trainer.data.batches import training_batches
 from detectron_trainer.data.readable_images import UnreadableImages
-from detectron_trainer.evaluation.evaluation import evaluate, is_owed, read_results
+from detectron_trainer.evaluation.evaluation import is_owed, read_results
+from detectron_trainer.evaluation.round import EvaluationRound
 from detectron_trainer.failures import NonFiniteLossError
 from detectron_trainer.gang.stop import StopRequest
 from detectron_trainer.model.assembly import Training, build_training, distribute
@@ -101,7 +101,14 @@ class TrainingRun:
             stop,
             unreadable,
             self._best_so_far(reporter),
-            partial(evaluate, recipe, cfg, world=world, stop=stop, got_on=reporter.got_on),
+            EvaluationRound(
+                recipe=recipe,
+                cfg=cfg,
+                world=world,
+                stop=stop,
+                got_on=reporter.got_on,
+                loss=self._life.job.spec.evaluation.loss,
+            ),
             PreciseBN(recipe, cfg, world, lineage) if cfg.TEST.PRECISE_BN.ENABLED else None,
             owes_evaluation=owes_evaluation,
             lineage=lineage,
@@ -157,7 +164,13 @@ class TrainingRun:
         # What is evaluated before training goes into the row of the iteration before it.
         first_row = point.completed - 1 if owed else point.completed
         reporter = main_reporter(
-            cfg, self._life.board, self._life.registry, point.completed, first_row, metrics=metrics
+            cfg,
+            self._life.board,
+            self._life.registry,
+            point.completed,
+            first_row,
+            metrics=metrics,
+            config=self._life.recipe.dump(cfg),
         )
         if point.path is not None:
             reporter.checkpoint(point.path, point.completed)

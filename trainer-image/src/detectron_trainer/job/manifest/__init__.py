@@ -5,9 +5,19 @@ is ``crds/detectrontrainingjobs.yaml``.
 """
 
 from detectron_trainer.job.manifest.datasets import Dataset
+from detectron_trainer.job.manifest.evaluation import EvaluationOptions
 from detectron_trainer.job.manifest.metrics import Metrics
 from detectron_trainer.job.manifest.reading import parse_job, read_job
 from detectron_trainer.job.manifest.spec import Job
 from detectron_trainer.job.manifest.training import Precision, TrainingOptions
 
-__all__ = ["Dataset", "Job", "Metrics", "Precision", "TrainingOptions", "parse_job", "read_job"]
+__all__ = [
+    "Dataset",
+    "EvaluationOptions",
+    "Job",
+    "Metrics",
+    "Precision",
+    "TrainingOptions",
+    "parse_job",
+    "read_job",
+]

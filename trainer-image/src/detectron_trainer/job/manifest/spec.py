@@ -10,6 +10,7 @@ from detectron_trainer.job.manifest.config import Config
 from detectron_trainer.job.manifest.datasets import Dataset
 from detectron_trainer.job.manifest.elastic_policy import ElasticPolicy
 from detectron_trainer.job.manifest.environment import EnvironmentSource, EnvironmentVariable
+from detectron_trainer.job.manifest.evaluation import EvaluationOptions
 from detectron_trainer.job.manifest.metrics import Metrics
 from detectron_trainer.job.manifest.part import ClusterName, ModuleName, Part, Reference
 from detectron_trainer.job.manifest.placement import Colocation, NodeAffinity, Spread
@@ -34,6 +35,7 @@ class Spec(Part):
     checkpoint: CheckpointPolicy = CheckpointPolicy()
     metrics: Metrics = Metrics()
     training: TrainingOptions = TrainingOptions()
+    evaluation: EvaluationOptions = EvaluationOptions()
     code: Annotated[tuple[Code, ...], Field(max_length=8)] = ()
     env: Annotated[tuple[EnvironmentVariable, ...], Field(max_length=64)] = ()
     env_from: Annotated[tuple[EnvironmentSource, ...], Field(max_length=16)] = ()
@@ -54,9 +56,10 @@ class Spec(Part):
     runtime_class_name: ClusterName | None = None
 
     @model_validator(mode="after")
-    def _has_training_data_under_distinct_names(self) -> Self:
-        if self.datasets and all(dataset.split != "train" for dataset in self.datasets):
-            raise ValueError("datasets needs at least one with split train")
+    def _has_the_data_it_needs_under_distinct_names(self) -> Self:
+        wanted = "test" if self.evaluation.only else "train"
+        if self.datasets and all(dataset.split != wanted for dataset in self.datasets):
+            raise ValueError(f"datasets needs at least one with split {wanted}")
         names = [dataset.name for dataset in self.datasets]
         if len(set(names)) < len(names):
             raise ValueError("datasets must have distinct names")
