@@ -6,6 +6,7 @@ import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from kubernetes import config
 
@@ -14,6 +15,8 @@ from detectron_operator import names
 
 AT_ONCE = 8
 """Clients that apply a burst's jobs."""
+CLAIM = "models"
+"""Of every job's output."""
 PAUSE = 0.25
 """Seconds between an idle job's last pod and the next job: what the last one causes is over by then."""
 
@@ -29,6 +32,10 @@ class Load:
         self._url = client.configuration.host + path
         self._pods = pods
         self._recorder = recorder
+
+    def stored(self) -> dict[str, Any]:
+        """A job as the API server would store it, with its defaults."""
+        return self._create("dry", "?dryRun=All")
 
     def idle(self, prefix: str, count: int) -> list[float]:
         """Seconds from the request to create a job until its last pod, for jobs that come one by one."""
@@ -49,11 +56,13 @@ class Load:
             list(clients.map(self._create, jobs))
         return max(self._recorder.created(job, self._pods) for job in jobs) - began
 
-    def _create(self, name: str) -> None:
+    def _create(self, name: str, query: str = "") -> dict[str, Any]:
         body, headers = json.dumps(self._manifest(name)), {"Content-Type": "application/json"}
-        answer = self._pool.request("POST", self._url, body=body, headers=headers)
+        answer = self._pool.request("POST", self._url + query, body=body, headers=headers)
         if answer.status != 201:
             raise RuntimeError(f"job {name} was not taken: {answer.status}: {answer.data.decode()}")
+        stored: dict[str, Any] = json.loads(answer.data)
+        return stored
 
     def _manifest(self, name: str) -> dict[str, object]:
         dataset = {"name": "train", "split": "train", "annotations": "/data/train.json", "images": "/data"}
@@ -66,6 +75,6 @@ class Load:
                 "resourcesPerNode": {"limits": {"cpu": "1", "memory": "1Gi"}},
                 "config": {"base": "COCO-Detection/faster_rcnn_R_50_FPN_1x.yaml"},
                 "datasets": [dataset],
-                "output": {"claimName": "models"},
+                "output": {"claimName": CLAIM},
             },
         }

@@ -1,7 +1,9 @@
 """How fast the operator is: `python -m bench.operator --jobs 300`.
 
 Each round starts a real etcd, API server, scheduler and controllers with fake nodes (kwok), and the operator
-as a process of its own with its default settings. Jobs are applied one by one, then all at once.
+as a process of its own with its default settings. A bare client makes a burst's creates first. Jobs are
+applied one by one, then all at once; pods are taken from some; the operator is started anew while all run;
+another one takes over from it.
 """
 
 from __future__ import annotations
@@ -16,16 +18,23 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench import report
-from bench.load import Load
+from bench.bare import creation_seconds
+from bench.load import CLAIM, PAUSE, Load
 from bench.process import OperatorProcess
 from bench.recorder import Recorder
-from bench.report import Round
+from bench.recovery import Recovery
+from bench.report import Creation, HandOver, Losses, Restart, Round
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.kwok import FakeNodes
 from tests.cluster.waiting import wait_until
 
 CRD = Path(__file__).parents[1] / "crds" / "detectrontrainingjobs.yaml"
 NAMESPACE = "bench"
+BARE = "bare"
+WARM = 5
+"""Jobs before the first that counts."""
+LOSSES = 10
+"""Jobs that lose a pod by deletion, and as many by failure."""
 NODES = 20
 _WRITES = re.compile(
     r'^apiserver_request_total\{(?=.*verb="(?:POST|PUT|PATCH|DELETE|APPLY)")'
@@ -51,8 +60,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for number in range(1, chosen.rounds + 1):
         rounds.append(measure(chosen.jobs, chosen.pods, chosen.idle))
         last = rounds[-1]
-        p50 = report.percentile(last.idle, 50) * 1e3
-        print(f"round {number}: idle p50 {p50:.1f} ms, burst {last.burst_seconds:.2f} s", flush=True)
+        p50 = report.percentile(last.creation.idle, 50) * 1e3
+        burst, bare = last.creation.burst_seconds, last.bare_seconds
+        print(f"round {number}: idle p50 {p50:.1f} ms, burst {burst:.2f} s, bare {bare:.2f} s", flush=True)
     print(report.table(rounds, chosen.jobs, chosen.pods))
     if chosen.json:
         numbers = {
@@ -72,28 +82,105 @@ def measure(jobs: int, pods: int, idle: int) -> Round:
         FakeNodes(plane, NODES),
     ):
         plane.kubectl("apply", "-f", str(CRD))
-        plane.kubectl("create", "namespace", NAMESPACE)
         wait_until(lambda: plane.reads("/apis/detectron.dev/v1alpha1"), 20, "the resource to be served")
+        for namespace in (NAMESPACE, BARE):
+            plane.kubectl("create", "namespace", namespace)
+            plane.kubectl.apply(*volume(namespace))
+        load = Load(plane.kubeconfig, NAMESPACE, pods, Recorder(plane.kubeconfig, NAMESPACE))
+        bare = creation_seconds(plane.kubeconfig, BARE, load.stored(), jobs)
+        plane.kubectl("delete", "namespace", BARE)
+        settle(plane)
         with OperatorProcess(Path(folder), plane.kubeconfig) as operator:
-            load = Load(plane.kubeconfig, NAMESPACE, pods, Recorder(plane.kubeconfig, NAMESPACE))
-            load.idle("warm", 5)
-            latencies = load.idle("idle", idle)
-            settle(plane)
-            before, requests, writes = operator.cost(), operator.requests(), all_writes(plane)
-            seconds = load.burst("burst", jobs)
-            settle(plane)
-            after = operator.cost()
-            made = operator.requests() - requests
             return Round(
-                idle=latencies,
-                burst_seconds=seconds,
-                requests_per_job={name: count / jobs for name, count in made.items()},
-                writes_per_job=(all_writes(plane) - writes) / jobs,
-                cpu_per_job=(after.cpu - before.cpu) / jobs,
-                resident_before=before.resident,
-                resident_after=after.resident,
-                peak=after.peak,
+                bare_seconds=bare,
+                creation=create(plane, operator, load, jobs, idle),
+                losses=lose_pods(plane, pods),
+                restart=restart(plane, operator, WARM + idle + jobs),
+                hand_over=hand_over(plane, operator, Path(folder), load),
             )
+
+
+def volume(namespace: str) -> list[dict[str, object]]:
+    """A volume and the claim to it that every job names: without one no first pod would be scheduled."""
+    name, size = f"{namespace}-{CLAIM}", {"storage": "1Gi"}
+    common: dict[str, object] = {"accessModes": ["ReadWriteMany"], "storageClassName": ""}
+    claimed = {"claimRef": {"name": CLAIM, "namespace": namespace}, "hostPath": {"path": "/nonexistent"}}
+    return [
+        {
+            "apiVersion": "v1",
+            "kind": "PersistentVolume",
+            "metadata": {"name": name},
+            "spec": common | claimed | {"capacity": size},
+        },
+        {
+            "apiVersion": "v1",
+            "kind": "PersistentVolumeClaim",
+            "metadata": {"name": CLAIM, "namespace": namespace},
+            "spec": common | {"resources": {"requests": size}, "volumeName": name},
+        },
+    ]
+
+
+def create(plane: ControlPlane, operator: OperatorProcess, load: Load, jobs: int, idle: int) -> Creation:
+    """Apply jobs one by one, then all at once."""
+    load.idle("warm", WARM)
+    latencies = load.idle("idle", idle)
+    settle(plane)
+    before, requests, writes = operator.cost(), operator.requests(), all_writes(plane)
+    seconds = load.burst("burst", jobs)
+    settle(plane)
+    after = operator.cost()
+    made = operator.requests() - requests
+    return Creation(
+        idle=latencies,
+        burst_seconds=seconds,
+        requests_per_job={name: count / jobs for name, count in made.items()},
+        writes_per_job=(all_writes(plane) - writes) / jobs,
+        cpu_per_job=(after.cpu - before.cpu) / jobs,
+        resident_before=before.resident,
+        resident_after=after.resident,
+        peak=after.peak,
+    )
+
+
+def lose_pods(plane: ControlPlane, pods: int) -> Losses:
+    """Delete a pod of one job after the other, then have some fail."""
+    recovery = Recovery(plane.kubeconfig, NAMESPACE, pods)
+    losses = Losses(
+        after_deletion=[recovery.after_deletion(f"burst-{number}") for number in range(LOSSES)],
+        after_failure=[recovery.after_failure(f"burst-{LOSSES + number}") for number in range(LOSSES)],
+    )
+    settle(plane)
+    return losses
+
+
+def restart(plane: ControlPlane, operator: OperatorProcess, jobs: int) -> Restart:
+    """Start the operator anew while all jobs run: there is nothing to do but to look."""
+    operator.stop()
+    began = time.monotonic()
+    operator.start()
+    wait_until(lambda: operator.has_looked_at(jobs), 120, "the operator to look at every job", interval=0.1)
+    seconds = time.monotonic() - began
+    settle(plane)
+    writes = sum(
+        count for name, count in operator.requests().items() if name.split()[0] not in ("get", "list")
+    )
+    return Restart(seconds=seconds, writes=writes, resident=operator.cost().resident)
+
+
+def hand_over(plane: ControlPlane, operator: OperatorProcess, folder: Path, load: Load) -> HandOver:
+    """Tell the leader to stop while another stands by, and kill that one when it leads."""
+    with OperatorProcess(folder, plane.kubeconfig) as other:
+        began = time.monotonic()
+        operator.stop()
+        load.idle("stop", 1)
+        after_stop = time.monotonic() - began - PAUSE
+        operator.start()
+        settle(plane)
+        other.kill()
+        (after_kill,) = load.idle("kill", 1)
+        other.start()
+    return HandOver(after_stop=after_stop, after_kill=after_kill)
 
 
 def settle(plane: ControlPlane) -> None:

@@ -15,7 +15,10 @@ from types import TracebackType
 
 from tests.apiserver.operator_process import free_port
 
+LEASE = "default/detectron-operator"
 _TICKS = os.sysconf("SC_CLK_TCK")
+_RECONCILES = re.compile(r"^detectron_operator_reconcile_total\{.*\} (\S+)$", re.MULTILINE)
+_DEPTH = re.compile(r"^detectron_operator_workqueue_depth (\S+)$", re.MULTILINE)
 _REQUESTS = re.compile(r"^detectron_operator_api_requests_total\{(.*)\} (\S+)$", re.MULTILINE)
 _LABEL = re.compile(r'(\w+)="([^"]*)"')
 
@@ -39,6 +42,7 @@ class OperatorProcess:
             "-m",
             "detectron_operator",
             "--trainer-image=trainer:bench",
+            f"--lease={LEASE}",
             f"--health-port={self.health}",
             f"--metrics-port={self.metrics}",
         ]
@@ -46,19 +50,32 @@ class OperatorProcess:
         self._log = directory / "operator.log"
 
     def __enter__(self) -> OperatorProcess:
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen(self._command, env=self._env, stdout=log, stderr=log)
-        try:
-            self._wait_ready()
-        except BaseException:
-            self._process.kill()
-            raise
+        self.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start it and wait until it works, or stands by."""
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(self._command, env=self._env, stdout=log, stderr=log)
+        try:
+            self._wait_ready()
+        except BaseException:
+            self.kill()
+            raise
+
+    def stop(self) -> None:
+        """Tell it to stop, and wait until it has."""
         self._process.terminate()
+        self._process.wait()
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self._process.kill()
         self._process.wait()
 
     def cost(self) -> Cost:
@@ -73,14 +90,24 @@ class OperatorProcess:
         )
 
     def requests(self) -> Counter[str]:
-        """Its requests other than watches so far, by `verb resource`."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics}/metrics", timeout=10) as answer:
-            text = answer.read().decode()
+        """Its requests other than watches and those about its Lease so far, by `verb resource`."""
         found: Counter[str] = Counter()
-        for labels, count in _REQUESTS.findall(text):
+        for labels, count in _REQUESTS.findall(self._exposition()):
             label = dict(_LABEL.findall(labels))
-            found[f"{label['verb']} {label['resource']}"] += int(float(count))
+            if label["resource"] != "leases":
+                found[f"{label['verb']} {label['resource']}"] += int(float(count))
         return found
+
+    def has_looked_at(self, jobs: int) -> bool:
+        """Whether it has worked on so many jobs since it started, and none waits."""
+        text = self._exposition()
+        looked = sum(float(count) for count in _RECONCILES.findall(text))
+        return looked >= jobs and _DEPTH.findall(text) == ["0.0"]
+
+    def _exposition(self) -> str:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics}/metrics", timeout=10) as answer:
+            text: str = answer.read().decode()
+        return text
 
     def _wait_ready(self) -> None:
         deadline = time.monotonic() + 30

@@ -11,8 +11,8 @@ from pathlib import Path
 
 
 @dataclass(frozen=True, kw_only=True)
-class Round:
-    """One round on an API server of its own. Times in seconds, memory in MiB.
+class Creation:
+    """Jobs applied one by one, then all at once.
 
     Attributes:
         idle: from applying a job until its last pod was there, for each of the jobs that came one by one.
@@ -31,6 +31,46 @@ class Round:
     resident_before: float
     resident_after: float
     peak: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Losses:
+    """From the loss of one pod until as many run as before, for each job that lost one."""
+
+    after_deletion: Sequence[float]
+    after_failure: Sequence[float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Restart:
+    """From the start of the process until it has looked at every running job; what it wrote meanwhile."""
+
+    seconds: float
+    writes: int
+    resident: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class HandOver:
+    """From telling the leader to stop, or killing it, until the other one has created a job's pods."""
+
+    after_stop: float
+    after_kill: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Round:
+    """One round on an API server of its own. Times in seconds, memory in MiB.
+
+    Attributes:
+        bare_seconds: that a client which does nothing else needs for the creates of the burst.
+    """
+
+    bare_seconds: float
+    creation: Creation
+    losses: Losses
+    restart: Restart
+    hand_over: HandOver
 
 
 def machine() -> dict[str, object]:
@@ -56,29 +96,11 @@ def percentile(values: Sequence[float], percent: int) -> float:
 
 def table(rounds: Sequence[Round], jobs: int, pods: int) -> str:
     """One line a number: the median of the rounds, and their spread."""
-    idle = len(rounds[0].idle)
-    rows: list[tuple[str, Sequence[float], int]] = [
-        (
-            f"idle, {idle} jobs: apply to all pods, p50 (ms)",
-            [percentile(r.idle, 50) * 1e3 for r in rounds],
-            1,
-        ),
-        (
-            f"idle, {idle} jobs: apply to all pods, p99 (ms)",
-            [percentile(r.idle, 99) * 1e3 for r in rounds],
-            1,
-        ),
-        (f"burst of {jobs} jobs x {pods} pods: all pods (s)", [r.burst_seconds for r in rounds], 2),
-        ("burst: jobs per second", [jobs / r.burst_seconds for r in rounds], 1),
-        ("operator CPU per job (ms)", [r.cpu_per_job * 1e3 for r in rounds], 2),
-        ("operator memory, idle (MiB)", [r.resident_before for r in rounds], 1),
-        ("operator memory, after the burst (MiB)", [r.resident_after for r in rounds], 1),
-        ("operator memory, peak (MiB)", [r.peak for r in rounds], 1),
-        ("writes per job, all clients", [r.writes_per_job for r in rounds], 2),
-    ]
+    rows = [*_creation(rounds, jobs, pods), *_afterwards(rounds)]
+    made = [r.creation.requests_per_job for r in rounds]
     rows += [
-        (f"operator: {request} per job", [r.requests_per_job.get(request, 0.0) for r in rounds], 2)
-        for request in sorted({name for r in rounds for name in r.requests_per_job})
+        (f"operator: {request} per job", [found.get(request, 0.0) for found in made], 2)
+        for request in sorted({name for found in made for name in found})
     ]
     width = max(len(title) for title, _, _ in rows)
     lines = [f"{'':{width}}  {'median':>9}  {'least':>9}  {'most':>9}"]
@@ -86,3 +108,52 @@ def table(rounds: Sequence[Round], jobs: int, pods: int) -> str:
         cells = (statistics.median(values), min(values), max(values))
         lines.append(f"{title:{width}}  " + "  ".join(f"{cell:9.{digits}f}" for cell in cells))
     return "\n".join(lines)
+
+
+Row = tuple[str, Sequence[float], int]
+"""Title, a value a round, digits after the point."""
+
+
+def _creation(rounds: Sequence[Round], jobs: int, pods: int) -> list[Row]:
+    made = [r.creation for r in rounds]
+    idle = len(made[0].idle)
+    creates = jobs * (pods + 2)
+    return [
+        (f"idle, {idle} jobs: apply to all pods, p50 (ms)", [percentile(c.idle, 50) * 1e3 for c in made], 1),
+        (f"idle, {idle} jobs: apply to all pods, p99 (ms)", [percentile(c.idle, 99) * 1e3 for c in made], 1),
+        (f"burst of {jobs} jobs x {pods} pods: all pods (s)", [c.burst_seconds for c in made], 2),
+        ("burst: children created per second", [creates / c.burst_seconds for c in made], 0),
+        ("bare client: the same creates per second", [creates / r.bare_seconds for r in rounds], 0),
+        (
+            "burst's rate / bare client's (%)",
+            [100 * r.bare_seconds / r.creation.burst_seconds for r in rounds],
+            0,
+        ),
+        ("operator CPU per job (ms)", [c.cpu_per_job * 1e3 for c in made], 2),
+        ("operator memory, idle (MiB)", [c.resident_before for c in made], 1),
+        ("operator memory, after the burst (MiB)", [c.resident_after for c in made], 1),
+        ("operator memory, peak (MiB)", [c.peak for c in made], 1),
+        ("writes per job, all clients", [c.writes_per_job for c in made], 2),
+    ]
+
+
+def _afterwards(rounds: Sequence[Round]) -> list[Row]:
+    return [
+        (
+            "pod deleted to all running, p50 (ms)",
+            [percentile(r.losses.after_deletion, 50) * 1e3 for r in rounds],
+            0,
+        ),
+        ("pod deleted to all running, most (ms)", [max(r.losses.after_deletion) * 1e3 for r in rounds], 0),
+        (
+            "pod failed to all running, p50 (ms)",
+            [percentile(r.losses.after_failure, 50) * 1e3 for r in rounds],
+            0,
+        ),
+        ("pod failed to all running, most (ms)", [max(r.losses.after_failure) * 1e3 for r in rounds], 0),
+        ("restart to all running jobs looked at (s)", [r.restart.seconds for r in rounds], 2),
+        ("restart: the operator's writes", [r.restart.writes for r in rounds], 0),
+        ("restart: the operator's memory (MiB)", [r.restart.resident for r in rounds], 1),
+        ("leader told to stop to the standby's first gang (s)", [r.hand_over.after_stop for r in rounds], 2),
+        ("leader killed to the standby's first gang (s)", [r.hand_over.after_kill for r in rounds], 2),
+    ]

@@ -30,6 +30,8 @@ STUCK = 300.0
 
 GATHER = 0.1
 """Seconds that news of pods may wait for more of the same job: a gang's pods start and end together."""
+GONE = 0.02
+"""The same for pods that are gone: what follows them waits for nothing else."""
 
 logger = logging.getLogger(__name__)
 
@@ -122,9 +124,9 @@ class Engine:
         entry = pod_entry(raw)
         if entry is None:
             return
-        news = self._cache.pods.remove(entry.meta) if kind == "DELETED" else self._cache.pods.upsert(entry)
-        if news:
-            self._queue.add_after(entry.job, GATHER)
+        gone = kind == "DELETED"
+        if self._cache.pods.remove(entry.meta) if gone else self._cache.pods.upsert(entry):
+            self._queue.add_after(entry.job, GONE if gone else GATHER)
 
     def watch_relisted(self) -> None:
         """Take in that a watch has begun anew: what was deleted before must be found."""
