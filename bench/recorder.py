@@ -34,7 +34,7 @@ class Recorder:
         self._changed = threading.Condition()
         threading.Thread(target=self._watch, name="recorder", daemon=True).start()
 
-    def created(self, job: str, pods: int, timeout: float = 60) -> float:
+    def created(self, job: str, pods: int, timeout: float = 300) -> float:
         """The monotonic time at which the last of so many pods of a job was there; waits for it.
 
         Raises:

@@ -30,7 +30,8 @@ async def polled(context: ssl.SSLContext | None, scheme: str) -> bytes | Silence
     await site.start()
     delivered: asyncio.Queue[bytes | Silence] = asyncio.Queue()
     port = server.addresses[0][1]
-    poller = Poller(0.01, port, lambda job, content: delivered.put_nowait(content))
+    clock = asyncio.get_running_loop().time
+    poller = Poller(0.01, port, lambda job, content: delivered.put_nowait(content), clock)
     poller.follow(JOB, f"{scheme}://127.0.0.1")
     running = asyncio.create_task(poller.run())
     try:

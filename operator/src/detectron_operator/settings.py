@@ -26,7 +26,7 @@ class Settings:
     lease_duration: float = _setting("after which the Lease of an operator that died is free", 10.0)
     health_port: int = _setting("port of /healthz and /readyz", 8080)
     metrics_port: int = _setting("port of /metrics", 8081)
-    workers: int = _setting("jobs worked on at once", 16)
+    workers: int = _setting("jobs worked on at once", 256)
     resync_period: float = _setting("between two complete comparisons with the API server", 300.0)
     poll_period: float = _setting("between two looks at a running job's progress", 2.0)
     progress_period: float = _setting("at least between two status writes that only report progress", 5.0)

@@ -59,7 +59,7 @@ class Engine:
         clock = asyncio.get_running_loop().time
         self._queue = WorkQueue(clock)
         reports = Reports(settings.progress_period, clock, self._queue.add, metrics)
-        self._poller = Poller(settings.poll_period, settings.progress_port, reports.take)
+        self._poller = Poller(settings.poll_period, settings.progress_port, reports.take, clock)
         defaults = Defaults(settings.trainer_image, settings.progress_period)
         self._controller = Controller(
             client,

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import heapq
+import itertools
 import logging
+import random
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from enum import Enum, auto
 
 import aiohttp
@@ -12,9 +16,16 @@ import aiohttp
 from detectron_operator.kube.objects import Key
 
 LARGEST = 64 * 1024
-"""Bytes of a document; the contract allows 4096."""
-TIMEOUT = aiohttp.ClientTimeout(total=3)
-AT_ONCE = 32
+"""Bytes of a document."""
+TIMEOUT = aiohttp.ClientTimeout(total=2)
+AT_ONCE = 256
+"""Pods asked at once. One that does not answer holds its place for as long as the timeout."""
+SLOW = 0.5
+"""Seconds after which an answer, or none, counts as slow."""
+PATIENCE = 4
+"""A pod that stays slow is asked less and less often, at least once in so many periods."""
+TICK = 0.1
+"""Seconds until a pod that is newly followed is noticed."""
 
 logger = logging.getLogger(__name__)
 
@@ -32,17 +43,29 @@ Deliver = Callable[[Key, bytes | Silence], None]
 """Told what a job's first pod said."""
 
 
-class Poller:
-    """Asks every followed pod once in each period.
+@dataclass(eq=False, slots=True)
+class _Target:
+    """A pod that is followed; `slowness` counts the slow answers in a row."""
 
-    A pod is untrusted: it gets no credentials, redirects are not followed, and an answer has a deadline and a
-    largest size. So nothing would be gained by verifying its certificate, where it has one: none is.
+    job: Key
+    host: str
+    slowness: int = 0
+
+
+class Poller:
+    """Asks every followed pod once in each period, each for itself: a slow one delays none of the others.
+
+    A pod is untrusted: it gets no credentials and no cookies, redirects are not followed, nothing is
+    decompressed, and an answer has a deadline and a largest size. So nothing would be gained by verifying its
+    certificate, where it has one: none is.
 
     Args:
-        period: seconds between two rounds.
+        period: seconds between two questions to the same pod.
         port: the pods' port.
         deliver: takes the answers.
+        clock: monotonic seconds of the event loop.
         sleep: waits a number of seconds.
+        jitter: draws uniformly from [0, 1); spreads the first questions over a period.
     """
 
     def __init__(
@@ -50,51 +73,76 @@ class Poller:
         period: float,
         port: int,
         deliver: Deliver,
+        clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        jitter: Callable[[], float] = random.random,
     ) -> None:
         self._period = period
         self._port = port
         self._deliver = deliver
+        self._clock = clock
         self._sleep = sleep
-        self._hosts: dict[Key, str] = {}
+        self._jitter = jitter
+        self._targets: dict[Key, _Target] = {}
+        self._due: list[tuple[float, int, _Target]] = []
+        self._order = itertools.count()
 
     @property
     def followed(self) -> Mapping[Key, str]:
         """The URL, up to the port, that is asked for each job."""
-        return self._hosts
+        return {job: target.host for job, target in self._targets.items()}
 
     def follow(self, job: Key, host: str | None) -> None:
         """From now on ask at this URL, up to the port, for the job's progress; None: nobody."""
+        known = self._targets.get(job)
         if host is None:
-            self._hosts.pop(job, None)
-        else:
-            self._hosts[job] = host
+            self._targets.pop(job, None)
+        elif known is None or known.host != host:
+            self._targets[job] = target = _Target(job, host)
+            self._ask_after(self._period * self._jitter(), target)
 
     async def run(self) -> None:
-        """Ask, round after round, until cancelled."""
+        """Ask, whenever somebody is due, until cancelled."""
         slots = asyncio.Semaphore(AT_ONCE)
-        async with aiohttp.ClientSession(timeout=TIMEOUT, trust_env=False) as session:
+        async with (
+            aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                timeout=TIMEOUT,
+                trust_env=False,
+                auto_decompress=False,
+            ) as session,
+            asyncio.TaskGroup() as group,
+        ):
             while True:
-                await self._sleep(self._period)
-                asked = list(self._hosts.items())
-                await asyncio.gather(*(self._ask(session, slots, job, host) for job, host in asked))
+                while not self._due or self._due[0][0] > self._clock():
+                    await self._sleep(min(TICK, self._due[0][0] - self._clock()) if self._due else TICK)
+                _, _, target = heapq.heappop(self._due)
+                if self._targets.get(target.job) is target:
+                    await slots.acquire()
+                    task = group.create_task(self._ask(session, target))
+                    task.add_done_callback(lambda _: slots.release())
 
-    async def _ask(
-        self, session: aiohttp.ClientSession, slots: asyncio.Semaphore, job: Key, host: str
-    ) -> None:
+    def _ask_after(self, seconds: float, target: _Target) -> None:
+        heapq.heappush(self._due, (self._clock() + seconds, next(self._order), target))
+
+    async def _ask(self, session: aiohttp.ClientSession, target: _Target) -> None:
+        began = self._clock()
         content: bytes | Silence = Silence.UNREACHABLE
-        async with slots:
-            try:
-                url = f"{host}:{self._port}/progress"
-                async with session.get(url, allow_redirects=False, ssl=False) as answer:
-                    if answer.status == 200:
-                        content = await _read(answer.content)
-            except TimeoutError:
-                content = Silence.TIMED_OUT
-            except (aiohttp.ClientError, OSError, ValueError) as error:
-                logger.debug("no progress from %s at %s: %s", job, host, error)
-        if self._hosts.get(job) == host:
-            self._deliver(job, content)
+        try:
+            url = f"{target.host}:{self._port}/progress"
+            async with session.get(url, allow_redirects=False, ssl=False) as answer:
+                if answer.status == 200:
+                    content = await _read(answer.content)
+        except TimeoutError:
+            content = Silence.TIMED_OUT
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            logger.debug("no progress from %s at %s: %s", target.job, target.host, error)
+        if self._targets.get(target.job) is not target:
+            return
+        target.slowness = target.slowness + 1 if self._clock() - began > SLOW else 0
+        self._ask_after(self._period * min(PATIENCE, 2**target.slowness), target)
+        self._deliver(target.job, content)
 
 
 async def _read(stream: aiohttp.StreamReader) -> bytes:

@@ -18,7 +18,8 @@ import aiohttp
 from kubernetes.aio.client import ApiClient, Configuration
 
 from detectron_operator.kube import credentials, errors
-from detectron_operator.kube.objects import Key, Object, Resource
+from detectron_operator.kube.gate import Gate, Priority
+from detectron_operator.kube.objects import EVENTS, Key, Object, Resource
 from detectron_operator.kube.ratelimit import RateLimit
 
 PAGE = 500
@@ -66,6 +67,7 @@ class Client:
         self._limit = limit
         self._observe = observe
         self._may_write = may_write
+        self._gate = Gate(CONNECTIONS)
 
     async def __aenter__(self) -> Client:
         connector = aiohttp.TCPConnector(
@@ -171,9 +173,22 @@ class Client:
         query: Mapping[str, str] | None = None,
         body: Object | None = None,
     ) -> dict[str, object]:
-        await self._limit.acquire()
-        if verb not in _READS and not self._may_write():
-            raise errors.UnavailableError(what, 0, "not sent: this operator does not lead any more")
+        async with self._gate.passing(_priority(verb, resource)):
+            await self._limit.acquire()
+            if verb not in _READS and not self._may_write():
+                raise errors.UnavailableError(what, 0, "not sent: this operator does not lead any more")
+            return await self._send(verb, resource, path, what, query=query, body=body)
+
+    async def _send(
+        self,
+        verb: str,
+        resource: Resource,
+        path: str,
+        what: str,
+        *,
+        query: Mapping[str, str] | None,
+        body: Object | None,
+    ) -> dict[str, object]:
         method, url, headers, _, _ = await self._api.param_serialize(
             _METHODS[verb], path, header_params={"Accept": "application/json"}, auth_settings=["BearerToken"]
         )
@@ -194,6 +209,12 @@ class Client:
             raise errors.from_response(what, answer.status, answer.headers, content)
         parsed: dict[str, object] = json.loads(content)
         return parsed
+
+
+def _priority(verb: str, resource: Resource) -> Priority:
+    if verb == "patch":
+        return Priority.TELL
+    return Priority.REMARK if resource == EVENTS else Priority.ACT
 
 
 _METHODS = {"get": "GET", "list": "GET", "create": "POST", "delete": "DELETE", "patch": "PATCH"}
