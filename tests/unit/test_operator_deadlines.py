@@ -189,6 +189,12 @@ class TestProgress:
         life.step([pod(0, 0, conditions=[unready(at=60)]), pod(0, 1)], mute=True)
         assert life.status["phase"] == "Restarting"
 
+    def test_a_gang_that_waits_for_a_pod_does_not_hang(self) -> None:
+        life = running()
+        step = life.step([pod(0, 0), pod(0, 1, "Pending")], told(idle=1e6, iterationSecondsP99=1))
+        assert life.status["restarts"] == 0
+        assert step.requeue_after is None
+
     def test_words_of_an_earlier_attempt_say_nothing_of_this_one(self) -> None:
         life = running()
         life.step([failed(0), pod(0, 1)], told(idle=5))

@@ -162,3 +162,17 @@ def test_the_account_alone_is_never_written() -> None:
     life.step(gang(), told(10, at=10, trained=10))
     life.now = after(100)
     assert life.look(gang(), told(10, at=10, trained=10, evaluatingSeconds=50)).status is None
+
+
+def test_the_wait_for_the_replacement_of_a_pod_is_lost_to_what_took_the_pod() -> None:
+    life = running(elasticPolicy={"maxRestarts": 3})
+    life.now = after(100)
+    life.step(gang(), told(57, at=100, trained=57))
+    life.now = after(110)
+    life.step([gang()[0], failed(1)], told(57, at=100, trained=57, idle=10))
+    assert (life.status["phase"], life.status["attempt"]) == ("Restarting", 0)
+    life.now = after(125)
+    life.step([gang()[0]])
+    assert account(life)["losses"] == [
+        {"cause": "ProcessFailed", "iterations": 0, "repeatedSeconds": 0, "downSeconds": 25}
+    ]

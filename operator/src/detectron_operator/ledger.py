@@ -214,10 +214,13 @@ def brought_up(
 
 
 def _cause(stored: Mapping[str, object], desired: Mapping[str, object]) -> str | None:
-    """Why the attempt ends by this status, None where it does not."""
+    """Why the gang ends, or loses a pod, by this status, None where it does not."""
     if desired.get("phase") == reasons.FAILED and stored.get("phase") not in reasons.TERMINAL:
         return statuses.condition_reason(desired, "Failed")
-    if desired.get("attempt", 0) == stored.get("attempt", 0):
+    same = desired.get("attempt", 0) == stored.get("attempt", 0)
+    # Within an attempt too, where single pods are replaced.
+    entered = desired.get("phase") == reasons.RESTARTING != stored.get("phase")
+    if same and not entered:
         return None
     return statuses.condition_reason(desired, "Restarting") or reasons.SUSPEND_REQUESTED
 

@@ -64,7 +64,9 @@ def _patience(s: Situation) -> timedelta | None:
 
 
 def _idle(s: Situation) -> timedelta | None:
-    """For how long rank 0 has not got on, None where it never spoke."""
+    """For how long rank 0 has not got on, None where it never spoke or waits for pods of the gang."""
+    if not s.gang.running:
+        return None
     first = s.gang.current.get(0)
     document = _document(s)
     told = document.work.idle if document is not None and document.work is not None else None
