@@ -139,6 +139,14 @@ class TestRunning:
         assert status["completionTime"]
         assert space.pods() == list(GANG)
 
+    def test_the_last_words_of_a_pod_that_is_gone_at_once_are_not_lost(self, space: Space) -> None:
+        space.submit(nodes=1)
+        space.run("job-0-0")
+        stop = {"reason": "Preempted", "message": "stopped after iteration 57", "retryable": True}
+        space.kubelet.end("job-0-0", 143, progress(57, phase="Finished", verdict=stop))
+        space.api.delete("pods", "job-0-0", gracePeriodSeconds=0)
+        assert space.await_status(attempt=1)["iteration"] == 57
+
     def test_a_verdict_that_forbids_another_try_fails_the_job(self, space: Space) -> None:
         space.submit()
         run_gang(space)

@@ -1,6 +1,8 @@
 """Progress reports: the newest counts, news is told once a period, and nonsense changes nothing."""
 
 import json
+from dataclasses import replace
+from datetime import UTC, datetime
 
 from prometheus_client import generate_latest
 
@@ -8,6 +10,7 @@ from detectron_operator.engine.poller import Silence
 from detectron_operator.engine.reports import Reports
 from detectron_operator.kube.objects import Key
 from detectron_operator.metrics import Metrics
+from detectron_operator.progress import parse
 
 JOB = Key("default", "job")
 
@@ -111,3 +114,13 @@ def test_a_pod_that_lets_us_wait_is_news_when_it_begins_and_when_it_ends() -> No
     setting.reports.take(JOB, Silence.UNREACHABLE)
     assert not setting.reports.is_mute(JOB)
     assert setting.news == [JOB] * 3
+
+
+def test_last_words_are_kept_unless_another_pod_has_spoken_since() -> None:
+    setting = Setting()
+    setting.reports.take(JOB, document(7))
+    last = replace(parse(document(9)), last_updated_time=datetime(2026, 1, 1, 0, 1, tzinfo=UTC))
+    setting.reports.keep(JOB, last)
+    assert iteration(setting.reports) == 9
+    setting.reports.keep(JOB, parse(document(8)))
+    assert iteration(setting.reports) == 9

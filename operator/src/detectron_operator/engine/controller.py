@@ -96,7 +96,6 @@ class Controller:
             step = self._plan(entry)
         if step.look_into is not None:
             step = self._plan(entry, complaint=(step.look_into, await self._complaint(key, step.look_into)))
-        self._follow(key, step.poll)
         try:
             await self._execute(entry, step)
         except ChildRefusedError as refused:
@@ -104,6 +103,8 @@ class Controller:
             if blocked.status is not None:
                 await self._write_status(entry, blocked.status)
             raise
+        # Not before: what the job said last is needed until it is written.
+        self._follow(key, step.poll)
         if step.requeue_after is not None:
             self._queue.add_after(key, step.requeue_after)
 

@@ -9,7 +9,8 @@ from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 
 from detectron_operator import reasons
-from detectron_operator.engine.cache import Cache, job_entry, pod_entry
+from detectron_operator.ending import last_words
+from detectron_operator.engine.cache import Cache, Entry, job_entry, pod_entry
 from detectron_operator.engine.controller import ChildRefusedError, Controller, status_of
 from detectron_operator.engine.poller import Poller
 from detectron_operator.engine.queue import WorkQueue
@@ -20,6 +21,7 @@ from detectron_operator.kube.client import Client
 from detectron_operator.kube.errors import ConflictError, KubeError, TooManyRequestsError, UnavailableError
 from detectron_operator.kube.objects import JOBS, PODS, Key, Object, metadata
 from detectron_operator.metrics import Metrics, StateCollector
+from detectron_operator.observed import Pod
 from detectron_operator.plan import Defaults
 from detectron_operator.settings import Settings
 
@@ -58,7 +60,7 @@ class Engine:
         self._cache = Cache()
         clock = asyncio.get_running_loop().time
         self._queue = WorkQueue(clock)
-        reports = Reports(settings.progress_period, clock, self._queue.add, metrics)
+        self._reports = reports = Reports(settings.progress_period, clock, self._queue.add, metrics)
         self._poller = Poller(settings.poll_period, settings.progress_port, reports.take, clock)
         defaults = Defaults(settings.trainer_image, settings.progress_period)
         self._controller = Controller(
@@ -125,8 +127,17 @@ class Engine:
         if entry is None:
             return
         gone = kind == "DELETED"
+        if gone:
+            self._keep_last_words(entry)
         if self._cache.pods.remove(entry.meta) if gone else self._cache.pods.upsert(entry):
             self._queue.add_after(entry.job, GONE if gone else GATHER)
+
+    def _keep_last_words(self, entry: Entry[Pod]) -> None:
+        """A pod's end and its deletion may come as one: its last state then tells what it left."""
+        job = self._cache.jobs.get(entry.job)
+        words = last_words(entry.value) if entry.value.index == 0 else None
+        if words is not None and job is not None and job.meta.uid == entry.value.job_uid:
+            self._reports.keep(entry.job, words)
 
     def watch_relisted(self) -> None:
         """Take in that a watch has begun anew: what was deleted before must be found."""

@@ -52,6 +52,13 @@ class Reports:
         self._newest.pop(job, None)
         self._mute.discard(job)
 
+    def keep(self, job: Key, words: Progress) -> None:
+        """Take in the last words of a first pod that is gone, unless another one has spoken since."""
+        known = self._newest.get(job)
+        age = (words.attempt, words.last_updated_time)
+        if known is None or (known.newest.attempt, known.newest.last_updated_time) < age:
+            self._newest[job] = Report(words, words, self._clock())
+
     def is_mute(self, job: Key) -> bool:
         """Whether the job's first pod lets the last poll wait in vain, which one that is gone does not."""
         return job in self._mute
