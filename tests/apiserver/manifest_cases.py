@@ -154,6 +154,7 @@ VARIANTS = [
     Case("coscheduling", {"spec/runPolicy": {"schedulingPolicy": {"coscheduling": {}}}}),
     Case("spread as the scheduler likes", {"spec/topologySpread": []}),
     Case("datasets of a plugin", {"spec/datasets": REMOVED}),
+    Case("elastic", {"spec/numNodes": 2, "spec/elasticPolicy": {"minNodes": 1, "maxNodes": 4}}),
     Case("own trainer", {"spec/trainer": "my_pkg.loops:main"}),
     Case("ephemeral output", {"spec/output": {"ephemeral": True}}),
     Case("evaluation only", {"spec/datasets/0/split": "test", "spec/evaluation": {"only": True}}),
@@ -188,6 +189,24 @@ BAD = [
         "pods that run on after the end",
         {"spec/runPolicy/cleanPodPolicy": "None"},
         ("spec.runPolicy.cleanPodPolicy", '"Running", "All"'),
+    ),
+    Case(
+        "elastic without a most",
+        {"spec/elasticPolicy": {"minNodes": 1}},
+        ("spec.elasticPolicy", "needs both of minNodes and maxNodes"),
+    ),
+    Case(
+        "more nodes than the most",
+        {"spec/numNodes": 5, "spec/elasticPolicy": {"minNodes": 1, "maxNodes": 4}},
+        ("spec", "numNodes must lie within elasticPolicy"),
+    ),
+    Case(
+        "elastic under a gang scheduler",
+        {
+            "spec/elasticPolicy": {"minNodes": 1, "maxNodes": 4},
+            "spec/runPolicy/schedulingPolicy": {"volcano": {}},
+        },
+        ("spec", "does not go with runPolicy.schedulingPolicy"),
     ),
     Case("negative backoff", {"spec/runPolicy/backoffLimit": -1}, ("spec.runPolicy.backoffLimit",)),
     Case("endless pause", {"spec/runPolicy/maxBackoffSeconds": 3601}, ("spec.runPolicy.maxBackoffSeconds",)),

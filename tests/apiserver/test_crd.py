@@ -124,6 +124,24 @@ def test_only_suspend_can_be_changed(kubectl: Kubectl, change: dict[str, object]
     kubectl("delete", "dtj", "balloons")
 
 
+def test_an_elastic_gang_is_scaled_within_its_bounds(kubectl: Kubectl) -> None:
+    elastic = {"spec/numNodes": 2, "spec/elasticPolicy": {"minNodes": 1, "maxNodes": 4}}
+    kubectl.apply(Case("elastic", elastic).document())
+    kubectl("scale", "dtj", "balloons", "--replicas=4")
+    assert kubectl.get("dtj", "balloons")["spec"]["numNodes"] == 4
+    with pytest.raises(KubectlError, match="must lie within"):
+        kubectl("scale", "dtj", "balloons", "--replicas=5")
+    with pytest.raises(KubectlError, match="immutable"):
+        kubectl.apply(
+            Case("more", {**elastic, "spec/elasticPolicy": {"minNodes": 1, "maxNodes": 8}}).document()
+        )
+    kubectl("delete", "dtj", "balloons")
+    kubectl.apply(GOOD)
+    with pytest.raises(KubectlError, match="numNodes is immutable"):
+        kubectl("scale", "dtj", "balloons", "--replicas=2")
+    kubectl("delete", "dtj", "balloons")
+
+
 def test_printer_columns(kubectl: Kubectl) -> None:
     kubectl.apply(GOOD)
     status = {

@@ -207,6 +207,20 @@ class TestRunning:
         hostname = space.api.get("pods", "job-0-1r2")["spec"]["hostname"]
         assert hostname == "node-001"
 
+    def test_an_elastic_gang_shrinks_and_grows(self, space: Space) -> None:
+        space.submit_with({"elasticPolicy": {"minNodes": 1, "maxNodes": 3}})
+        run_gang(space)
+        space.kubectl("scale", "dtj", "job", "--replicas=3")
+        space.await_pods("job-0-0", "job-0-1", "job-0-2")
+        assert space.await_status(phase="Running", message="Training on 2 of 3 pods")["attempt"] == 0
+        space.kubelet.run("job-0-2")
+        space.await_status(message="Training on 3 pods")
+        space.kubectl("scale", "dtj", "job", "--replicas=1")
+        space.wait(lambda: len(space.kubelet.finish_deletions()) == 2, "the surplus to be stopped")
+        status = space.await_status(phase="Running", message="Training on 1 pod")
+        assert (status["attempt"], status["restarts"]) == (0, 0)
+        assert "restartsByReason" not in status
+
     def test_suspend_stops_the_pods_and_resume_starts_the_next_attempt(self, space: Space) -> None:
         space.submit()
         run_gang(space)

@@ -56,13 +56,21 @@ class Run:
         """Wait for the end; returns the exit code."""
         return self.process.wait(timeout=RUN_SECONDS)
 
-    def wait_for_row(self, iteration: int) -> None:
+    def wait_for_row(self, iteration: float) -> None:
         """Wait until metrics.json has got to `iteration` while the run goes on."""
         deadline = time.monotonic() + RUN_SECONDS
         while not any(row["iteration"] >= iteration for row in self.rows):
             assert self.process.poll() is None, f"the run ended before iteration {iteration}:\n{self.log}"
             assert time.monotonic() < deadline, f"no iteration {iteration} in {RUN_SECONDS} s:\n{self.log}"
             time.sleep(0.02)
+
+    def wait_for_log(self, words: str, times: int = 1) -> None:
+        """Wait until the log has the words so often while the run goes on."""
+        deadline = time.monotonic() + RUN_SECONDS
+        while self.log.count(words) < times:
+            assert self.process.poll() is None, f"the run ended before {words!r}:\n{self.log}"
+            assert time.monotonic() < deadline, f"no {words!r} in {RUN_SECONDS} s:\n{self.log}"
+            time.sleep(0.1)
 
     def kill(self) -> None:
         """End all of its processes, whatever they do."""

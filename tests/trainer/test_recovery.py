@@ -26,12 +26,12 @@ class Gang:
 
     launcher: Launcher
     manifest: Mapping[str, Any]
-    restarts: int = 3
+    elastic: Mapping[str, int] = field(default_factory=dict)
     port: str = field(default_factory=free_port)
 
     def start(self, index: int, **options: Any) -> Run:
         """Start the pod of a node index; only the first has an output that counts."""
-        job = operator_objects.job(elasticPolicy={"maxRestarts": self.restarts})
+        job = operator_objects.job(elasticPolicy={"maxRestarts": 3, **self.elastic})
         wiring = {name: value for name, value in environment(job, 0, index).items() if name[:4] != "DETE"}
         wiring |= {
             "PET_RDZV_ENDPOINT": f"127.0.0.1:{self.port}",
@@ -112,3 +112,23 @@ def test_a_pod_ends_with_the_exit_code_of_its_worker(launcher: Launcher, tiny_da
         "rank": 0,
         "retryable": True,
     }
+
+
+def test_an_elastic_gang_goes_on_with_fewer_pods_and_takes_in_more(
+    launcher: Launcher, tiny_data: Path
+) -> None:
+    endless = tiny.job(tiny_data, overrides=(*LONG, "SOLVER.MAX_ITER 100000"))
+    gang = Gang(launcher, endless, elastic={"minNodes": 1, "maxNodes": 2})
+    first, second = gang.start(0), gang.start(1)
+    first.wait_for_row(5)
+    for process in [psutil.Process(second.process.pid), worker(second)]:
+        process.kill()
+    first.wait_for_log("resuming from")
+    gang.start(1)
+    first.wait_for_log("resuming from", times=2)
+    first.wait_for_row(first.rows[-1]["iteration"] + 5)
+    first.process.terminate()
+    first.wait()
+    assert first.verdict["reason"] == "Preempted", first.log
+    assert first.message["worldSize"] == 2
+    assert [row["iteration"] for row in first.rows] == list(range(len(first.rows)))

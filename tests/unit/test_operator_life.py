@@ -146,6 +146,7 @@ class Life(RuleBasedStateMachine):
     @initialize(
         limit=st.integers(0, 2),
         within=st.integers(0, 2),
+        elastic=st.booleans(),
         longest=st.sampled_from([0, 10, 300]),
         rules=RULES,
         suspend=st.booleans(),
@@ -163,6 +164,7 @@ class Life(RuleBasedStateMachine):
         self,
         limit: int,
         within: int,
+        elastic: bool,
         longest: int,
         rules: list[dict[str, Any]],
         suspend: bool,
@@ -171,7 +173,8 @@ class Life(RuleBasedStateMachine):
     ) -> None:
         self.limit = limit
         self.within = within
-        self.raw["spec"]["elasticPolicy"] = {"maxRestarts": within}
+        bounds = {"minNodes": 1, "maxNodes": SIZE} if elastic else {}
+        self.raw["spec"]["elasticPolicy"] = {"maxRestarts": within, **bounds}
         self.raw["spec"]["runPolicy"] = {
             "suspend": suspend,
             "backoffLimit": limit,
@@ -322,6 +325,12 @@ class Life(RuleBasedStateMachine):
             self.raw["spec"]["runPolicy"] = {**self.raw["spec"]["runPolicy"], "suspend": value}
             self.raw["metadata"]["generation"] += 1
 
+    @precondition(lambda self: "minNodes" in self.raw["spec"]["elasticPolicy"])
+    @rule(nodes=st.integers(1, SIZE))
+    def user_scales(self, nodes: int) -> None:
+        self.raw["spec"]["numNodes"] = nodes
+        self.raw["metadata"]["generation"] += 1
+
     @rule(seconds=st.one_of(st.integers(0, 20), st.just(600)))
     def time_passes(self, seconds: int) -> None:
         self.seconds += seconds
@@ -428,6 +437,10 @@ class Life(RuleBasedStateMachine):
             self._execute(self._plan())
         settled = self._plan()
         assert (settled.create, settled.delete, settled.status, settled.events) == ((), (), None, ())
+        surplus = [
+            pod for pod in self.pods.values() if pod.index >= self.raw["spec"]["numNodes"] and pod.alive
+        ]
+        assert all(pod.deleting for pod in surplus)
         assert settled.requeue_after is None or settled.requeue_after > 0
 
     def teardown(self) -> None:

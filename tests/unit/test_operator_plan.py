@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -715,6 +715,62 @@ class TestReplacement:
         life.step([pod(0, 0), KILLED])
         step = life.step([pod(0, 0), KILLED, replacement(phase="Pending")])
         assert children(step) == GANG_0[:2]
+
+
+class TestElastic:
+    POLICY: ClassVar = {"minNodes": 1, "maxNodes": 3, "maxRestarts": 3}
+
+    def test_it_goes_on_with_fewer_while_a_lost_pod_is_replaced(self) -> None:
+        life = running(elasticPolicy=self.POLICY)
+        decided = life.step([pod(0, 0), KILLED])
+        assert decided.events[0].reason == "Replacing"
+        assert (life.status["phase"], life.status["restarts"]) == ("Running", 1)
+        created = life.step([pod(0, 0), KILLED])
+        assert children(created)[2:] == [("Pod", "train-0-1r1")]
+        waiting = [pod(0, 0), KILLED, replacement(phase="Pending")]
+        life.now = after(86400)
+        step = life.step(waiting)
+        assert (step.create, life.status["attempt"]) == ((), 0)
+        assert life.status["message"] == "Training on 1 of 2 pods"
+        life.step([pod(0, 0), KILLED, replacement()])
+        assert life.status["message"] == "Training on 2 pods"
+
+    def test_it_grows_and_shrinks_within_the_attempt(self) -> None:
+        life = running(elasticPolicy=self.POLICY)
+        life.raw["spec"]["numNodes"] = 3
+        assert children(life.step(gang()))[2:] == [("Pod", "train-0-2")]
+        assert life.status["phase"] == "Running"
+        life.step(gang(size=3))
+        assert life.status["message"] == "Training on 3 pods"
+        life.raw["spec"]["numNodes"] = 1
+        assert life.step(gang(size=3)).delete == (
+            DeletePod("train-0-1", "uid-1-0-1", None),
+            DeletePod("train-0-2", "uid-1-0-2", None),
+        )
+        assert life.status["phase"] == "Running"
+        assert life.step([pod(0, 0), failed(1), failed(2)]).create == ()
+        assert (life.status["attempt"], life.status["restarts"]) == (0, 0)
+
+    def test_it_starts_when_enough_pods_run(self) -> None:
+        life = Life(elasticPolicy=self.POLICY)
+        life.step()
+        life.step([pod(0, 0, "Pending"), pod(0, 1)])
+        assert life.status["phase"] == "Pending"
+        life.step([pod(0, 0), pod(0, 1, "Pending")])
+        assert life.status["message"] == "Training on 1 of 2 pods"
+
+    def test_a_child_that_is_refused_does_not_stop_those_that_train(self) -> None:
+        life = running(elasticPolicy=self.POLICY)
+        life.step([pod(0, 0), KILLED])
+        refusal = Refusal("CreateRefused", "exceeded quota")
+        life.step([pod(0, 0), KILLED], refusal=refusal)
+        assert (life.status["phase"], life.status["message"]) == ("Running", "exceeded quota")
+        assert children(life.step([pod(0, 0), KILLED]))[2:] == [("Pod", "train-0-1r1")]
+
+    def test_without_node_0_the_whole_gang_starts_anew(self) -> None:
+        life = running(elasticPolicy=self.POLICY)
+        life.step([pod(0, 1)])
+        assert (life.status["phase"], life.status["attempt"]) == ("Restarting", 1)
 
 
 class TestLostNodes:

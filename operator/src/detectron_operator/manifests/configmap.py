@@ -12,7 +12,7 @@ MANIFEST_KEY = "job.yaml"
 
 
 def configmap(job: TrainingJob) -> dict[str, object]:
-    """One for all attempts: without `runPolicy`, which may change and is none of a pod's business."""
+    """One for all attempts: without what may change and is none of a pod's business."""
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -27,6 +27,9 @@ def _manifest(job: TrainingJob) -> str:
         "apiVersion": names.API_VERSION,
         "kind": names.KIND,
         "metadata": {"name": job.name, "namespace": job.namespace},
-        "spec": {name: value for name, value in job.spec.document.items() if name != "runPolicy"},
+        "spec": {
+            **{name: value for name, value in job.spec.document.items() if name != "runPolicy"},
+            "numNodes": job.spec.elastic_policy.max_nodes,
+        },
     }
     return json.dumps(document, ensure_ascii=False, sort_keys=True)

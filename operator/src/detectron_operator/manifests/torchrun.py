@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from detectron_operator import names
 from detectron_operator.api import TrainingJob
+from detectron_operator.api.elastic_policy import ElasticPolicy
 from detectron_operator.quantity import parse_quantity
 
 COMMAND = ("python", "-m", "detectron_trainer.agent")
@@ -30,7 +31,7 @@ def environment(job: TrainingJob, attempt: int, index: int) -> dict[str, str]:
         "PET_RDZV_BACKEND": "c10d",
         "PET_RDZV_ENDPOINT": f"{names.host(job.name, 0)}:{RENDEZVOUS_PORT}",
         "PET_RDZV_ID": f"{job.uid}-{attempt}",
-        "PET_RDZV_CONF": _rendezvous_options(policy.max_nodes, hosts=index == 0),
+        "PET_RDZV_CONF": _rendezvous_options(policy, hosts=index == 0),
         "PET_MAX_RESTARTS": str(policy.max_restarts),
         "PET_LOCAL_ADDR": names.host(job.name, index),
         "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
@@ -46,7 +47,7 @@ def environment(job: TrainingJob, attempt: int, index: int) -> dict[str, str]:
     }
 
 
-def _rendezvous_options(max_nodes: int, *, hosts: bool) -> str:
+def _rendezvous_options(policy: ElasticPolicy, *, hosts: bool) -> str:
     """A peer that is silent for four heartbeats is given up, before a replacement could have come up.
 
     Each heartbeat rewrites the whole state of the rendezvous, so large gangs beat at torchrun's own pace.
@@ -54,8 +55,9 @@ def _rendezvous_options(max_nodes: int, *, hosts: bool) -> str:
     options = {
         "is_host": "true" if hosts else "false",
         "join_timeout": 600,
-        "last_call_timeout": 5,
-        "keep_alive_interval": 2 if max_nodes <= _MANY_NODES else 5,
+        # For more than the fewest pods of an elastic gang: each that joins later restarts all workers.
+        "last_call_timeout": 15,
+        "keep_alive_interval": 2 if policy.max_nodes <= _MANY_NODES else 5,
         "keep_alive_max_attempt": 4,
     }
     return ",".join(f"{name}={value}" for name, value in options.items())

@@ -24,29 +24,47 @@ _OURS_ALONE = "is of our own loop, which spec.trainer replaces"
 
 def judge_settings(job: Job, cfg: CfgNode, world_size: int) -> Iterator[Problem]:
     """What keeps `cfg` from being trained by `world_size` processes in the way that `job` asks for."""
-    yield from _judge_config(cfg, world_size)
+    yield from _judge_config(cfg)
+    for size in _world_sizes(job, world_size):
+        yield from _judge_batch(job, cfg, size)
     yield from _judge_dataset_names(cfg, job.spec.evaluation)
     if not is_lazy(job):
         yield from _judge_architecture(cfg)
     if job.spec.trainer is None:
         yield from _judge_our_loop(cfg)
         yield from _judge_best(job, cfg)
-        yield from _judge_options(job, cfg, world_size)
+        yield from _judge_options(job, cfg)
     else:
         yield from _judge_own_trainer(job)
 
 
-def _judge_config(cfg: CfgNode, world_size: int) -> Iterator[Problem]:
-    batch = cfg.SOLVER.IMS_PER_BATCH
-    for key in ("IMS_PER_BATCH", "MAX_ITER", "CHECKPOINT_PERIOD"):
-        if cfg.SOLVER[key] < 1:
-            yield Problem(WHERE, f"SOLVER.{key} must be at least 1, not {cfg.SOLVER[key]}")
+def _world_sizes(job: Job, world_size: int) -> list[int]:
+    """The number of processes now, and all that an elastic gang may come to have."""
+    policy = job.spec.elastic_policy
+    if policy.min_nodes is None:
+        return [world_size]
+    return [nodes * job.spec.processes_per_node for nodes in policy.sizes(job.spec.num_nodes)]
+
+
+def _judge_batch(job: Job, cfg: CfgNode, world_size: int) -> Iterator[Problem]:
+    batch, parts = cfg.SOLVER.IMS_PER_BATCH, job.spec.training.gradient_accumulation
     if batch % world_size:
         yield Problem(
             WHERE,
             f"SOLVER.IMS_PER_BATCH {batch} is the batch of all processes together and must be divisible by "
             f"their number, {world_size}",
         )
+    if job.spec.trainer is None and batch // world_size % parts:
+        yield Problem(
+            "spec.training.gradientAccumulation",
+            f"{parts} parts cannot be made of {batch // world_size} images a process",
+        )
+
+
+def _judge_config(cfg: CfgNode) -> Iterator[Problem]:
+    for key in ("IMS_PER_BATCH", "MAX_ITER", "CHECKPOINT_PERIOD"):
+        if cfg.SOLVER[key] < 1:
+            yield Problem(WHERE, f"SOLVER.{key} must be at least 1, not {cfg.SOLVER[key]}")
     if cfg.SOLVER.AMP.ENABLED and cfg.MODEL.DEVICE == "cpu":
         yield Problem(WHERE, "SOLVER.AMP.ENABLED needs a GPU, and this process sees none")
     if cfg.VIS_PERIOD > 0 and importlib.util.find_spec("matplotlib") is None:
@@ -85,15 +103,9 @@ def _judge_early_stopping(job: Job, cfg: CfgNode) -> Iterator[Problem]:
         yield Problem(where, "needs evaluations during training: set TEST.EVAL_PERIOD")
 
 
-def _judge_options(job: Job, cfg: CfgNode, world_size: int) -> Iterator[Problem]:
+def _judge_options(job: Job, cfg: CfgNode) -> Iterator[Problem]:
     yield from _judge_early_stopping(job, cfg)
     options, where = job.spec.training, "spec.training"
-    images, parts = cfg.SOLVER.IMS_PER_BATCH // world_size, options.gradient_accumulation
-    if images % parts:
-        yield Problem(
-            f"{where}.gradientAccumulation",
-            f"{parts} parts cannot be made of {images} images a process",
-        )
     if options.precision == "float16" and cfg.MODEL.DEVICE == "cpu":
         yield Problem(
             f"{where}.precision", "float16 needs a GPU and this process sees none; bfloat16 does not"

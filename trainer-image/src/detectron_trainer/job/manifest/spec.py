@@ -65,6 +65,12 @@ class Spec(Part):
             raise ValueError("datasets must have distinct names")
         return self
 
+    @model_validator(mode="after")
+    def _has_as_many_nodes_as_its_elastic_policy_allows(self) -> Self:
+        if self.num_nodes not in self.elastic_policy.sizes(self.num_nodes):
+            raise ValueError("numNodes must lie within elasticPolicy.minNodes and maxNodes")
+        return self
+
     @property
     def processes_per_node(self) -> int:
         """As the operator counts: `numProcPerNode`, else one for each GPU of the limits, else one."""
