@@ -87,6 +87,7 @@ VARIANTS = [
             "spec/metrics": {
                 "period": 5,
                 "scalars": ["roi_head/*"],
+                "categories": 80,
                 "writers": ["my_pkg.log:Writer"],
                 "tls": {"secretName": "metrics-tls"},
             },
@@ -331,6 +332,7 @@ BAD = [
         {"spec/trainer": "my_pkg.loops:main", "spec/mapper": "my_pkg.data:Mapper"},
         ("spec", "spec.mapper is of our own loop"),
     ),
+    Case("too many categories", {"spec/metrics": {"categories": 501}}, ("spec.metrics.categories",)),
     Case("TLS without a secret", {"spec/metrics": {"tls": {}}}, ("spec.metrics.tls.secretName",)),
     Case(
         "TLS of another namespace's secret",

@@ -57,7 +57,7 @@ def test_defaults(kubectl: Kubectl) -> None:
     assert spec["imagePullPolicy"] == "IfNotPresent"
     assert spec["checkpoint"] == {"keep": 3, "gracePeriodSeconds": 120}
     assert spec["elasticPolicy"] == {"maxRestarts": 3}
-    assert spec["metrics"] == {"period": 20}
+    assert spec["metrics"] == {"period": 20, "categories": 0}
     assert spec["training"] == {
         "maxUnreadableImages": 0,
         "gradientAccumulation": 1,

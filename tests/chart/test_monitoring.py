@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from detectron_operator import labels
 from tests.chart.helm import CHART, Manifest, Values, of_kind, only, template
+from tests.cluster import boards, packages
 
 MONITORED: Values = {"monitoring": {"podMonitors": {"enabled": True, "labels": {"release": "prometheus"}}}}
 
@@ -71,3 +74,19 @@ def test_boards_are_config_maps_that_a_sidecar_finds() -> None:
         name: json.loads(text) for name, text in files.items()
     }
     assert all(len(shipped_one["metadata"]["name"]) <= 63 for shipped_one in shipped)
+
+
+def test_prometheus_understands_every_query_of_every_board(tmp_path: Path) -> None:
+    variables = {"namespace": "vision", "training_job": "cats", "loss": "loss_mask"}
+    spans = dict.fromkeys(("__rate_interval", "__range", "__interval"), "5m")
+    rules = [{"record": "panel", "expr": query.expr} for query in boards.queries(variables | spans)]
+    assert len(rules) > 40
+    file = tmp_path / "panels.yaml"
+    file.write_text(json.dumps({"groups": [{"name": "panels", "rules": rules}]}))
+    done = subprocess.run(
+        [str(packages.promtool()), "check", "rules", "--lint=none", str(file)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -61,6 +61,25 @@ class Prometheus:
     ) -> None:
         self._daemon.kill()
 
+    def wait_samples(self, selector: str, count: int, timeout: float) -> None:
+        """Wait until a selector's series have so many samples of the last two minutes."""
+
+        def there() -> bool:
+            return any(len(series.samples) >= count for series in self.range(selector, 120))
+
+        wait_until(there, timeout, f"{count} samples of {selector}", interval=0.3)
+
+    def shows(self, expr: str, start: float, end: float) -> bool:
+        """Whether an expression has a value at some second between two Unix times.
+
+        Raises:
+            urllib.error.HTTPError: Prometheus does not understand it.
+        """
+        span = {"query": expr, "start": str(start), "end": str(end), "step": "1"}
+        url = f"http://127.0.0.1:{self.port}/api/v1/query_range?" + urllib.parse.urlencode(span)
+        with urllib.request.urlopen(url, timeout=30) as response:
+            return bool(json.load(response)["data"]["result"])
+
     def range(self, query: str, seconds: int) -> list[Series]:
         """Every raw sample of the last `seconds` of the series that `query`, a plain selector, names."""
         url = f"http://127.0.0.1:{self.port}/api/v1/query?" + urllib.parse.urlencode(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.cluster import packages, storage, workspace
+from tests.cluster import boards, packages, storage, workspace
 from tests.cluster.cluster import Cluster
 from tests.cluster.conftest import NAMESPACE
 from tests.cluster.kubectl import Kubectl
@@ -197,7 +198,7 @@ def test_a_killed_rank_0_resumes_from_its_checkpoint_in_its_pod(
     job.delete()
 
 
-def test_what_only_detectron2_can_judge_ends_in_a_verdict(kubectl: Kubectl) -> None:
+def test_what_only_detectron2_can_judge_ends_in_a_verdict(kubectl: Kubectl, prometheus: Prometheus) -> None:
     wrong = (
         "SOLVER.BASE_LRR 0.1",
         "SOLVER.MAX_ITER many",
@@ -214,4 +215,34 @@ def test_what_only_detectron2_can_judge_ends_in_a_verdict(kubectl: Kubectl) -> N
     assert (status["attempt"], status["restarts"]) == (0, 0)
     events = kubectl.get("events", "--field-selector", "involvedObject.name=mistaken,type=Warning")["items"]
     assert [event["reason"] for event in events] == ["InvalidConfig"]
+    failed = 'detectron_job_failure_info{training_job="mistaken",reason="InvalidConfig"}'
+    prometheus.wait_samples(failed, 1, MINUTES)
     job.delete()
+
+
+NEEDS_A_GPU = {"GPU memory"}
+"""Panels that nothing here can fill."""
+
+
+def test_every_panel_of_every_board_shows_what_happened_above(
+    kubectl: Kubectl, prometheus: Prometheus
+) -> None:
+    """With the series that the jobs of this module left behind, and a gang that restarts."""
+    job = TrainingJob(kubectl, digits("restarted", overrides=SHORT))
+    job.apply()
+    job.wait_iteration(1, 3 * MINUTES)
+    kubectl("delete", "pod", "restarted-0-0", "--wait=false")
+    # Two at least, for a rate of increase.
+    prometheus.wait_samples('detectron_job_restarts_total{training_job="restarted"}', 3, MINUTES)
+    job.delete()
+
+    spans = {"__rate_interval": "20s", "__range": "20m", "__interval": "5s"}
+    everything = {"namespace": NAMESPACE, "loss": "loss_mask"} | spans
+    found = {
+        query: prometheus.shows(query.expr, time.time() - 20 * MINUTES, time.time())
+        for name in ("digits", "restarted")
+        for query in boards.queries(everything | {"training_job": name})
+    }
+    filled = {(query.board, query.panel) for query, shown in found.items() if shown}
+    empty = {(query.board, query.panel) for query in found} - filled
+    assert {panel for _, panel in empty} == NEEDS_A_GPU

@@ -189,7 +189,12 @@ def test_the_manifest_carries_the_api_servers_defaults() -> None:
 
     assert parse_job(run.manifest()) == run.job
     assert document["spec"]["checkpoint"] == {"keep": 3, "gracePeriodSeconds": 120}
-    assert document["spec"]["metrics"] == {"period": 20, "scalars": [], "writers": []}
+    assert document["spec"]["metrics"] == {
+        "period": 20,
+        "scalars": [],
+        "categories": 0,
+        "writers": [],
+    }
 
 
 def test_overrides_come_last() -> None:

@@ -128,7 +128,7 @@ def main_reporter(
     max_iter, folder = cfg.SOLVER.MAX_ITER, Path(cfg.OUTPUT_DIR)
     rows = folder / "metrics.json"
     drop_rows_from(rows, first_row)
-    prometheus = _prometheus(cfg, board, registry, start, metrics.scalars, config)
+    prometheus = _prometheus(cfg, board, registry, start, metrics, config)
     writers = [
         # First, so that what they put reaches the others.
         *_own_writers(cfg, metrics),
@@ -152,7 +152,7 @@ def observing_reporter(
 ) -> Reporter:
     """The reporter of rank 0 beside a loop that writes metrics.json and TensorBoard itself."""
     max_iter = cfg.SOLVER.MAX_ITER
-    prometheus = _prometheus(cfg, board, registry, start, metrics.scalars, config)
+    prometheus = _prometheus(cfg, board, registry, start, metrics, config)
     writers = [*_own_writers(cfg, metrics), prometheus, ProgressWriter(board, max_iter)]
     return Reporter(writers, prometheus, board, period=metrics.period, max_iter=max_iter, keeps_images=True)
 
@@ -166,7 +166,7 @@ def _prometheus(
     board: ProgressBoard,
     registry: CollectorRegistry,
     start: int,
-    scalars: Sequence[str],
+    metrics: Metrics,
     config: str,
 ) -> PrometheusWriter:
     tests = cfg.DATASETS.TEST
@@ -175,7 +175,8 @@ def _prometheus(
         registry=registry,
         images_per_iteration=cfg.SOLVER.IMS_PER_BATCH,
         dataset=tests[0] if len(tests) == 1 else "",
-        scalars=[*scalars, f"{VALIDATION}*"],
+        scalars=[*metrics.scalars, f"{VALIDATION}*"],
+        categories=metrics.categories,
         info={
             "model": cfg.MODEL.META_ARCHITECTURE,
             "world_size": str(board.snapshot().world_size),

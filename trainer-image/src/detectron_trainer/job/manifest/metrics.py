@@ -18,5 +18,6 @@ class MetricsTLS(Part):
 class Metrics(Part):
     period: Annotated[int, Field(ge=1, le=10000)] = 20
     scalars: Annotated[tuple[ScalarPattern, ...], Field(max_length=32)] = ()
+    categories: Annotated[int, Field(ge=0, le=500)] = 0
     writers: Annotated[tuple[Reference, ...], Field(max_length=8)] = ()
     tls: MetricsTLS | None = None
