@@ -20,6 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from detectron_trainer import PrometheusWriter
 from detectron_trainer.failures import PreemptedError
+from detectron_trainer.metrics.data_wait import data_wait_ratio
 from detectron_trainer.metrics.progress_writer import ProgressWriter
 from detectron_trainer.metrics.series_limits import MAX_LOSSES
 from detectron_trainer.progress.board import ProgressBoard
@@ -383,6 +384,30 @@ def test_closing_lingers_until_the_last_values_are_fetched() -> None:
     assert b'detectron_training_exit_info{reason="Completed"} 1.0' in output
 
 
+def test_a_starved_run_shows() -> None:
+    registry = CollectorRegistry()
+    writer = PrometheusWriter(registry=registry)
+    with EventStorage(0) as storage:
+        storage.put_scalars(total_loss=1.0, data_time=0.5)
+        writer.write()
+        assert registry.get_sample_value("detectron_training_data_wait_ratio") is None
+        for iteration in range(40):
+            storage.iter = iteration
+            # One iteration in ten waits; before the last twenty all did.
+            waits = iteration < 20 or iteration % 10 == 0
+            storage.put_scalars(total_loss=1.0, time=1.8 if waits else 0.8, data_time=1.0 if waits else 0.0)
+        writer.write()
+    ratio = registry.get_sample_value("detectron_training_data_wait_ratio")
+    assert ratio == pytest.approx(2 * 1.0 / (2 * 1.8 + 18 * 0.8))
+
+
+@pytest.mark.parametrize(("waited", "took", "ratio"), [(2.0, 1.0, 1.0), (0.0, 1.0, 0.0), (0.0, 0.0, None)])
+def test_the_share_of_waiting_is_one(waited: float, took: float, ratio: float | None) -> None:
+    with EventStorage(0) as storage:
+        storage.put_scalars(time=took, data_time=waited)
+        assert data_wait_ratio(storage, 20) == ratio
+
+
 def test_it_stands_alone() -> None:
     program = (
         "import sys\n"
@@ -393,7 +418,15 @@ def test_it_stands_alone() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     ).stdout
 
-    wanted = ("prometheus_writer", "scalars", "series_limits", "server", "training_metrics")
+    wanted = (
+        "data_wait",
+        "prometheus_writer",
+        "scalars",
+        "series_limits",
+        "server",
+        "tls",
+        "training_metrics",
+    )
     assert output.strip() == str(
         sorted(
             [
@@ -423,6 +456,8 @@ def test_the_progress_board_follows_the_storage() -> None:
 
     assert (progress.iteration, progress.max_iterations) == (20, 40)
     assert progress.estimated_remaining_seconds == 20 * 2
-    assert list(progress.metrics) == ["total_loss", "lr", "time", "data_time", "loss_cls", "loss_mask"]
-    assert progress.metrics == smoothed
+    durations = ["time", "data_time", "data_wait_ratio"]
+    assert list(progress.metrics) == ["total_loss", "lr", *durations, "loss_cls", "loss_mask"]
+    ratio = 0.004 * 2 / (0.209 + 0.219)
+    assert progress.metrics == pytest.approx({**smoothed, "data_wait_ratio": ratio})
     assert board.snapshot().iteration == 40

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 
 from detectron2.utils.events import EventWriter, get_event_storage
 
+from detectron_trainer.metrics.data_wait import data_wait_ratio
 from detectron_trainer.metrics.scalars import TOTAL_LOSS, is_component_loss
 from detectron_trainer.progress.board import ProgressBoard
 from detectron_trainer.progress.remaining_time import RemainingTime
@@ -36,6 +37,10 @@ class ProgressWriter(EventWriter):  # type: ignore[misc]  # detectron2 ships no 
         completed = min(int(storage.iter) + 1, self._max_iter)
         # Losses come last: where there are more than a document may hold, those are cut.
         names = [n for n in (TOTAL_LOSS, "lr", "time", "data_time") if n in values]
+        waiting = data_wait_ratio(storage, self._window_size)
+        if waiting is not None:
+            values["data_wait_ratio"] = waiting
+            names.append("data_wait_ratio")
         names += [name for name in values if is_component_loss(name)]
         self._board.update(
             iteration=completed,

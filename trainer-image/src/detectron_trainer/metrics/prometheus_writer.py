@@ -30,6 +30,7 @@ from detectron2.utils.events import EventStorage, EventWriter, get_event_storage
 from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.registry import Collector
 
+from detectron_trainer.metrics.data_wait import data_wait_ratio
 from detectron_trainer.metrics.scalars import TOTAL_LOSS, AveragePrecision, flatten, is_component_loss
 from detectron_trainer.metrics.series_limits import SeriesLimits
 from detectron_trainer.metrics.server import MetricsServer
@@ -154,6 +155,7 @@ class PrometheusWriter(EventWriter, Collector):  # type: ignore[misc]  # detectr
             iterations=done,
             images=images,
             eta_seconds=self._remaining.estimate(completed, duration),
+            data_wait_ratio=data_wait_ratio(storage, self._window_size),
             iteration_durations=self._drain(storage, "time", self._metrics.iteration_durations),
             data_loading_durations=self._drain(storage, "data_time", self._metrics.data_loading_durations),
             gpu_memory=_gpu_memory(),

@@ -36,6 +36,7 @@ _GAUGES = {
     "max_iterations": "Iterations that the run is to complete.",
     "start_iteration": "Iteration that this process began with, above 0 where it resumed from a checkpoint.",
     "eta_seconds": "Estimated time to the last iteration, evaluations and checkpoints included.",
+    "data_wait_ratio": "Share of their time that the last 20 iterations waited for images, 0 to 1.",
     "last_write_timestamp_seconds": "Time when the training loop last wrote metrics.",
     "last_checkpoint_timestamp_seconds": "Time of the last saved checkpoint.",
     "last_evaluation_timestamp_seconds": "Time of the last evaluation.",
@@ -74,6 +75,7 @@ class TrainingMetrics:
     max_iterations: int | None = None
     start_iteration: int | None = None
     eta_seconds: float | None = None
+    data_wait_ratio: float | None = None
     last_write_timestamp_seconds: float | None = None
     last_checkpoint_timestamp_seconds: float | None = None
     last_evaluation_timestamp_seconds: float | None = None
@@ -139,7 +141,7 @@ class TrainingMetrics:
         )
         yield self.data_loading_durations.family(
             "detectron_training_data_loading_duration_seconds",
-            "Time that an iteration waited for its images, on the rank that waited longest.",
+            "Time that an iteration waited for images: the ranks' mean, in Detectron2's loops their maximum.",
         )
 
     def _average_precision(self) -> Iterator[Metric]:
