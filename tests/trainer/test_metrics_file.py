@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 import detectron_trainer.detectron2_compat  # noqa: F401  # isort: skip
 from detectron2.utils.events import EventStorage
 
 from detectron_trainer.metrics.json_file import drop_rows_from, put_recent_values, recent_values
+from detectron_trainer.metrics.storage import BoundedStorage
 
 
 def test_drops_what_is_trained_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -50,3 +53,22 @@ def test_only_what_this_iteration_has_put_is_kept() -> None:
         put(storage, 1)
         storage.put_scalar("time", 1.0)
         assert recent_values(storage).keys() == {"loss", "lr"}
+
+
+def test_memory_does_not_grow_with_the_run() -> None:
+    with BoundedStorage(0, period=600) as bounded, EventStorage() as whole:
+        for iteration in range(5000):
+            put(bounded, iteration)
+            put(whole, iteration)
+        assert len(bounded.history("loss").values()) == 1200
+        assert bounded.latest_with_smoothing_hint(20) == whole.latest_with_smoothing_hint(20)
+        assert bounded.history("loss").global_avg() == whole.history("loss").global_avg()
+
+
+def test_what_goes_into_a_checkpoint_is_of_plain_types(tmp_path: Path) -> None:
+    """NumPy's are not, and PyTorch refuses to load them."""
+    with EventStorage() as storage:
+        storage.put_scalar("bbox/AP", np.float64(0.5))
+        torch.save({"scalars": recent_values(storage)}, tmp_path / "checkpoint.pth")
+    loaded = torch.load(tmp_path / "checkpoint.pth", weights_only=True)
+    assert loaded["scalars"]["bbox/AP"]["values"] == [[0.5, 0]]

@@ -33,6 +33,7 @@ from detectron_trainer.failures import PreemptedError, TrainingError, Unreadable
 from detectron_trainer.gang.stop import StopRequest
 from detectron_trainer.gang.world import World
 from detectron_trainer.metrics.json_file import put_recent_values, recent_values
+from detectron_trainer.metrics.storage import BoundedStorage
 from detectron_trainer.model.assembly import Training, share_buffers
 from detectron_trainer.progress.parts import Phase
 from detectron_trainer.training.precise_bn import PreciseBN
@@ -100,7 +101,7 @@ class TrainingLoop:
             NonFiniteLossError: on all ranks.
             UnreadableImagesError: on all ranks, after the state is saved.
         """
-        with EventStorage(self._start) as storage:
+        with BoundedStorage(self._start, self._reporter.period) as storage:
             if self._start > 0:
                 storage.iter = self._start - 1
                 put_recent_values(storage, recent)

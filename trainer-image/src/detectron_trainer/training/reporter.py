@@ -51,11 +51,11 @@ class Reporter:
         self._keeps_images = keeps_images
         self._prometheus = prometheus
         self._board = board
-        self._period = period
+        self.period = period
         self._max_iter = max_iter
 
     def is_due(self, completed: int) -> bool:
-        return completed % self._period == 0 or completed == self._max_iter
+        return completed % self.period == 0 or completed == self._max_iter
 
     def write(self) -> None:
         """Write the storage's latest values; call it once an iteration, after all of them are put."""
