@@ -299,7 +299,7 @@ class TestFailure:
         decided = life.step(pods)
         sentence = "Restarting as attempt 1: pod train-0-0: ProcessFailed: signal 11"
         assert (decided.create, decided.delete, decided.requeue_after) == ((), (), 0.0)
-        assert decided.events == (Event("Restarting", sentence, "Warning"),)
+        assert decided.events == (Event("ProcessFailed", sentence, "Warning"),)
         assert life.status["phase"] == "Restarting"
         assert (life.status["attempt"], life.status["restarts"]) == (1, 1)
         assert life.condition("Restarting")["reason"] == "ProcessFailed"
@@ -603,7 +603,7 @@ class TestReplacement:
         life = running()
         decided = life.step([pod(0, 0), *lost])
         assert (decided.create, decided.delete, decided.requeue_after) == ((), (), 0.0)
-        assert decided.events[0].reason == "Replacing"
+        assert decided.events[0].reason == life.condition("Restarting")["reason"]
         assert decided.events[0].message.startswith("Replacing the pod of node 1: pod train-0-1: ")
         assert (life.status["phase"], life.status["attempt"], life.status["restarts"]) == (
             "Restarting",
@@ -723,7 +723,7 @@ class TestElastic:
     def test_it_goes_on_with_fewer_while_a_lost_pod_is_replaced(self) -> None:
         life = running(elasticPolicy=self.POLICY)
         decided = life.step([pod(0, 0), KILLED])
-        assert decided.events[0].reason == "Replacing"
+        assert decided.events[0].reason == "ProcessFailed"
         assert (life.status["phase"], life.status["restarts"]) == ("Running", 1)
         created = life.step([pod(0, 0), KILLED])
         assert children(created)[2:] == [("Pod", "train-0-1r1")]

@@ -23,5 +23,4 @@ def next_attempt(
     """Write the attempt down; the next plan, made at once, carries it out."""
     words = Words(reason=reasons.CREATING, message=cause.message)
     desired = s.status(phase, words, cause=cause, history=history, replicas=NO_REPLICAS)
-    word = reasons.RESTARTING if phase == reasons.RESTARTING else cause.reason
-    return Plan(status=desired, events=(Event(word, cause.bounded, event_type),), requeue_after=0.0)
+    return Plan(status=desired, events=(Event(cause.reason, cause.bounded, event_type),), requeue_after=0.0)

@@ -28,18 +28,28 @@ class Phase(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why a run ended."""
+    """Why a run ended; the docstrings are in docs/reasons.md, which ``python -m reference`` writes."""
 
     COMPLETED = "Completed"
+    """Training reached its end."""
     PREEMPTED = "Preempted"
+    """It was asked to stop, and saved a checkpoint."""
     INVALID_CONFIG = "InvalidConfig"
+    """The job cannot be trained as it is written; every mistake with its place."""
     NON_FINITE_LOSS = "NonFiniteLoss"
+    """A loss is NaN or infinite, with rank, iteration and losses."""
     OUT_OF_MEMORY = "OutOfMemory"
+    """The GPU's memory does not hold the model and its batch."""
     CHECKPOINT_CORRUPT = "CheckpointCorrupt"
+    """There are checkpoints, and not one of them can be read."""
     OUTPUT_NOT_WRITABLE = "OutputNotWritable"
+    """The output volume is full, read-only or out of reach; the checkpoint before is whole."""
     UNREADABLE_IMAGES = "UnreadableImages"
+    """More images cannot be read than `training.maxUnreadableImages` allows; the state is saved."""
     WEIGHTS_UNAVAILABLE = "WeightsUnavailable"
+    """The weights to start from cannot be had, or are not those that were asked for."""
     PROCESS_FAILED = "ProcessFailed"
+    """Another error; the log has its traceback."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,106 @@
+"""The reference of reasons, from the docstrings that stand behind the words in the code."""
+
+from __future__ import annotations
+
+import ast
+import itertools
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+OPERATOR = ROOT / "operator" / "src" / "detectron_operator" / "reasons.py"
+TRAINER = ROOT / "trainer-image" / "src" / "detectron_trainer" / "progress" / "parts.py"
+
+CONDITIONS = ("Running", "Restarting", "Suspended", "Complete", "Failed")
+_PLACES = {*CONDITIONS, "Event", "Verdict"}
+
+_HEAD = """\
+# Reasons
+
+Written by `python -m reference` from the code. A reason is a word for machines: of a condition in
+`.status.conditions`, of `.status.failure`, of an event. The message beside it is for people. Each cause has
+one word, wherever it stands: that of a restart is in the condition Restarting, in its event, in
+`status.restartsByReason` and in the losses of `status.goodput`.
+
+## Of the operator
+
+| Reason | Condition | Meaning |
+|---|---|---|
+"""
+
+_VERDICTS = """
+## Of the trainer
+
+The verdict that the process which failed first leaves in its pod's termination message. One that allows
+another attempt restarts the gang, counted; others fail the job, unless `runPolicy.failurePolicy` says otherwise.
+
+| Reason | Meaning |
+|---|---|
+"""
+
+_OTHERS = """
+## Of the cluster
+
+Where the scheduler or a kubelet says why a pod waits or has ended, the word is theirs, without what is no
+letter or digit. Some of many:
+
+| Reason | Condition | Meaning |
+|---|---|---|
+| `Unschedulable` | Running | no node has room for a pod |
+| `ErrImagePull`, `InvalidImageName` | Running | an image cannot be had |
+| `CreateContainerConfigError` | Running | a Secret or ConfigMap that a container needs is not there |
+| `FailedMount`, `FailedAttachVolume` | Running | a volume cannot be mounted; known from events alone |
+| `FailedCreatePodSandBox` | Running | a pod's network cannot be set up; known from events alone |
+| `OOMKilled`, `Evicted` | Restarting | a pod took more memory or disk than it may; counted |
+"""
+
+
+@dataclass(frozen=True)
+class Reason:
+    """A word, the conditions or events that carry it, and what it means."""
+
+    word: str
+    places: tuple[str, ...]
+    meaning: str
+
+
+def page() -> str:
+    """The whole page."""
+    operators = list(of_operator())
+    known = {reason.word for reason in operators if reason.places != ("Verdict",)}
+    rows = [f"| `{r.word}` | {', '.join(r.places)} | {r.meaning} |\n" for r in operators if r.word in known]
+    verdicts = [f"| `{r.word}` | {r.meaning} |\n" for r in of_trainer()]
+    return "".join([_HEAD, *rows, _VERDICTS, *verdicts, _OTHERS])
+
+
+def of_operator() -> Iterator[Reason]:
+    """The words of the operator; ValueError where a docstring names a place that is none."""
+    for word, text in _documented(ast.parse(OPERATOR.read_text()).body):
+        said = re.match(r"((?:[A-Z][a-z]+, )*[A-Z][a-z]+): ", text)
+        places = tuple(said[1].split(", ")) if said else ("Running",)
+        if not _PLACES.issuperset(places):
+            raise ValueError(f"{OPERATOR.name}: {word}: {places} are not all of {sorted(_PLACES)}")
+        yield Reason(word, places, _row(text[said.end() :] if said else text))
+
+
+def of_trainer() -> Iterator[Reason]:
+    """The words of the trainer's verdicts."""
+    body = ast.parse(TRAINER.read_text()).body
+    (words,) = (node for node in body if isinstance(node, ast.ClassDef) and node.name == "Reason")
+    for word, text in _documented(words.body):
+        yield Reason(word, ("Verdict",), _row(text))
+
+
+def _documented(body: Sequence[ast.stmt]) -> Iterator[tuple[str, str]]:
+    """Each text that a name is given, with the docstring that follows it."""
+    for node, after in itertools.pairwise(body):
+        if isinstance(node, ast.Assign) and isinstance(after, ast.Expr):
+            word, text = ast.literal_eval(node.value), ast.literal_eval(after.value)
+            yield word, " ".join(text.split())
+
+
+def _row(text: str) -> str:
+    text = text.rstrip(".")
+    return text[0].lower() + text[1:] if not text.startswith("`") else text
