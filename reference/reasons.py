@@ -34,7 +34,7 @@ _VERDICTS = """
 ## Of the trainer
 
 The verdict that the process which failed first leaves in its pod's termination message. One that allows
-another attempt restarts the gang, counted; others fail the job, unless `runPolicy.failurePolicy` says otherwise.
+another attempt restarts the gang, counted; others fail the job, unless `runPolicy.failurePolicy` says else.
 
 | Reason | Meaning |
 |---|---|
