@@ -144,6 +144,12 @@ def test_what_keeps_within_the_limits_is_taken(plane: ControlPlane, spec: dict[s
     submit(plane, AUTHOR, **spec)
 
 
+def test_an_elastic_job_counts_as_large_as_it_may_grow(plane: ControlPlane) -> None:
+    with pytest.raises(ApiError, match="the job asks for 6 nodes, at most 4 are allowed here"):
+        submit(plane, AUTHOR, numNodes=2, elasticPolicy={"minNodes": 1, "maxNodes": 6})
+    submit(plane, AUTHOR, numNodes=2, elasticPolicy={"minNodes": 1, "maxNodes": 4})
+
+
 def test_a_job_that_is_there_already_can_be_suspended_by_who_creates_no_pods(plane: ControlPlane) -> None:
     """As a queue does; and limits that came later leave it alone."""
     clerk = Api(_kubeconfig(plane, CLERK), NAMESPACE)
