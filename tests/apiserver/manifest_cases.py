@@ -80,6 +80,7 @@ VARIANTS = [
             "spec/checkpoint": {
                 "keep": 5,
                 "best": {"metric": "val/bbox/AP50"},
+                "asynchronous": True,
                 "gracePeriodSeconds": 60,
             },
             "spec/evaluation": {"loss": True},
@@ -97,6 +98,9 @@ VARIANTS = [
                 "maxGradientNorm": 35,
                 "precision": "bfloat16",
                 "channelsLast": True,
+                "foldFrozenBatchNorm": True,
+                "compileBackbone": True,
+                "profile": {"startIteration": 100, "iterations": 3},
                 "ema": {"decay": 0.999},
                 "earlyStopping": {"patience": 3},
                 "nonFiniteLoss": {"rollbacks": 2, "learningRateFactor": 0.1},
@@ -289,6 +293,17 @@ BAD = [
         {"spec/weights": {"source": "/w.pth", "sha256": "d41d8cd98f00b204e9800998ecf8427e"}},
         ("spec.weights.sha256",),
     ),
+    Case(
+        "levers that are no switches",
+        {"spec/training": {"foldFrozenBatchNorm": 1, "compileBackbone": "max-autotune"}},
+        ("spec.training.foldFrozenBatchNorm", "spec.training.compileBackbone"),
+    ),
+    Case(
+        "a trace of everything",
+        {"spec/training": {"profile": {"startIteration": -1, "iterations": 101}}},
+        ("spec.training.profile.startIteration", "spec.training.profile.iterations"),
+    ),
+    Case("saves by a name", {"spec/checkpoint/asynchronous": "thread"}, ("spec.checkpoint.asynchronous",)),
     Case("keep nothing", {"spec/checkpoint/keep": 0}, ("spec.checkpoint.keep",)),
     Case(
         "grace too short", {"spec/checkpoint/gracePeriodSeconds": 1}, ("spec.checkpoint.gracePeriodSeconds",)
@@ -326,6 +341,11 @@ BAD = [
         "own trainer with what ours does",
         {"spec/trainer": "my_pkg.loops:main", "spec/checkpoint/best": {}},
         ("spec", "spec.checkpoint.best is of our own loop"),
+    ),
+    Case(
+        "own trainer with our saves",
+        {"spec/trainer": "my_pkg.loops:main", "spec/checkpoint/asynchronous": True},
+        ("spec", "spec.checkpoint.asynchronous is of our own loop"),
     ),
     Case(
         "own trainer with a mapper",

@@ -55,13 +55,15 @@ def test_defaults(kubectl: Kubectl) -> None:
     spec = dry_run(kubectl, GOOD)["spec"]
     assert spec["numNodes"] == 1
     assert spec["imagePullPolicy"] == "IfNotPresent"
-    assert spec["checkpoint"] == {"keep": 3, "gracePeriodSeconds": 120}
+    assert spec["checkpoint"] == {"keep": 3, "asynchronous": False, "gracePeriodSeconds": 120}
     assert spec["elasticPolicy"] == {"maxRestarts": 3}
     assert spec["metrics"] == {"period": 20, "categories": 0}
     assert spec["training"] == {
         "maxUnreadableImages": 0,
         "gradientAccumulation": 1,
         "channelsLast": False,
+        "foldFrozenBatchNorm": False,
+        "compileBackbone": False,
     }
     assert spec["runPolicy"] == {
         "suspend": False,

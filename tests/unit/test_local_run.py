@@ -188,7 +188,7 @@ def test_the_manifest_carries_the_api_servers_defaults() -> None:
     document = json.loads(run.manifest())
 
     assert parse_job(run.manifest()) == run.job
-    assert document["spec"]["checkpoint"] == {"keep": 3, "gracePeriodSeconds": 120}
+    assert document["spec"]["checkpoint"] == {"keep": 3, "asynchronous": False, "gracePeriodSeconds": 120}
     assert document["spec"]["metrics"] == {
         "period": 20,
         "scalars": [],

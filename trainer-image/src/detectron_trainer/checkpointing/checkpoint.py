@@ -5,9 +5,12 @@ A file appears under its name when all of it is on the disk, and `last_checkpoin
 
 from __future__ import annotations
 
+import logging
 import re
 import zipfile
-from collections.abc import Callable, Set
+from collections.abc import Callable, Iterator, Mapping, Set
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +23,13 @@ from fvcore.common.checkpoint import PeriodicCheckpointer
 from torch import nn
 
 from detectron_trainer.atomic_file import replaced_atomically
-from detectron_trainer.failures import CheckpointCorruptError, OutputNotWritableError, WeightsRefusedError
+from detectron_trainer.checkpointing.background import BackgroundWriter
+from detectron_trainer.failures import (
+    CheckpointCorruptError,
+    OutputNotWritableError,
+    TrainingError,
+    WeightsRefusedError,
+)
 
 TAG = "last_checkpoint"
 FINAL = "model_final.pth"
@@ -29,6 +38,7 @@ AVERAGE = "model_ema.pth"
 """The averaged weights alone, as `weights` of another job takes them."""
 TRAINING_STATE = frozenset({"model", "optimizer", "scheduler", "iteration"})
 """What a checkpoint of our own loop holds at least."""
+_logger = logging.getLogger(__name__)
 _NUMBERED = re.compile(r"model_(\d{7,})\.pth")
 
 
@@ -47,8 +57,9 @@ class AtomicPathManager:
 class AtomicCheckpointer(DetectionCheckpointer):  # type: ignore[misc]
     """`DetectionCheckpointer` with atomic saves, and loading from memory.
 
-    `admit` is called before each save and raises where this process may not write any more; `saved` is called
-    after it with the file's path and the number of completed iterations in it.
+    `admit` is called before each save, and before its file takes its name, and raises where this process may
+    not write any more; `saved` is called after it, in the thread that saves, with the file's path and the
+    number of completed iterations in it.
     """
 
     def __init__(
@@ -64,22 +75,60 @@ class AtomicCheckpointer(DetectionCheckpointer):  # type: ignore[misc]
         self.path_manager = AtomicPathManager()
         self._admit = admit
         self._saved = saved
+        self._background = BackgroundWriter()
 
     def save(self, name: str, **kwargs: Any) -> None:
         """Save as `DetectionCheckpointer` does; `kwargs` holds `iteration`, the last completed one from 0.
 
         Raises:
-            OutputNotWritableError: the file could not be written; what was there before is as it was.
+            OutputNotWritableError: the file could not be written, or one before it in the background; what
+                was there before is as it was.
         """
-        if not self.save_to_disk:
-            return
-        self._admit()
+        if self.save_to_disk:
+            self.wait()
+            self._admit()
+            self._write(name, self._content(kwargs))
+            self._saved(Path(self.save_dir, f"{name}.pth"), kwargs["iteration"] + 1)
+
+    def save_in_background(self, name: str, afterwards: Callable[[], None], **kwargs: Any) -> None:
+        """Save what is now, in a thread; `afterwards`, and an error of this save, come with a later call."""
+        if self.save_to_disk:
+            self.wait()
+            self._admit()
+
+            def finish() -> None:
+                self._saved(Path(self.save_dir, f"{name}.pth"), kwargs["iteration"] + 1)
+                afterwards()
+
+            self._background.start(self._content(kwargs), partial(self._write, name), finish)
+
+    def poll(self) -> None:
+        """Finish the save in the background if it is written; raises what `save` does, where it failed."""
+        self._background.poll()
+
+    def wait(self) -> None:
+        """Wait for the save in the background, if any; raises what `save` does, where it failed."""
+        self._background.wait()
+
+    def close(self) -> None:
+        """Let the thread end that saves in the background, after what it writes."""
+        self._background.close()
+
+    def _content(self, state: Mapping[str, Any]) -> dict[str, Any]:
+        parts = {name: part.state_dict() for name, part in self.checkpointables.items()}
+        return {"model": self.model.state_dict(), **parts, **state}
+
+    def _write(self, name: str, content: dict[str, Any]) -> None:
         try:
-            super().save(name, **kwargs)
+            _logger.info("saving %s.pth", name)
+            with replaced_atomically(Path(self.save_dir, f"{name}.pth"), "wb") as file:
+                torch.save(content, file)
+                # A later attempt may have opened the folder meanwhile.
+                self._admit()
+            self.tag_last_checkpoint(f"{name}.pth")
         # PyTorch makes a RuntimeError of what its file object raises.
         except RuntimeError as error:
             raise OutputNotWritableError(self.save_dir, error) from error
-        self._saved(Path(self.save_dir, f"{name}.pth"), kwargs["iteration"] + 1)
 
     def begin_with(self, weights: str) -> None:
         """Load the weights of the file `weights`, whatever made it; empty leaves the model as it is.
@@ -157,16 +206,26 @@ def read(path: Path, parts: Set[str] = TRAINING_STATE) -> dict[str, Any]:
 class Checkpoints:
     """When checkpoints are saved, and how many stay: each `period` iterations, at the end, and on request.
 
-    Beside the final and the best one the newest `keep` stay, whichever life of the run wrote them.
+    Beside the final and the best one the newest `keep` stay, whichever life of the run wrote them. Those of
+    the schedule, but for the last, are written in the background where `asynchronous` asks for it.
     """
 
-    def __init__(self, checkpointer: AtomicCheckpointer, *, period: int, max_iter: int, keep: int) -> None:
+    def __init__(
+        self,
+        checkpointer: AtomicCheckpointer,
+        *,
+        period: int,
+        max_iter: int,
+        keep: int,
+        asynchronous: bool = False,
+    ) -> None:
         self._checkpointer = checkpointer
         self._folder = Path(checkpointer.save_dir)
         self._periodic = PeriodicCheckpointer(checkpointer, period, max_iter)
         self._period = period
         self._max_iter = max_iter
         self._keep = keep
+        self._asynchronous = asynchronous
         if checkpointer.save_to_disk:
             for leftover in self._folder.glob(".*.unfinished"):
                 leftover.unlink()
@@ -177,11 +236,40 @@ class Checkpoints:
 
     def save(self, iteration: int, **state: object) -> None:
         """Save after `iteration` (from 0) together with `state`, on rank 0."""
-        if self.is_due(iteration + 1):
+        name, completed = f"model_{iteration:07d}", iteration + 1
+        surplus_goes = partial(prune, self._folder, self._keep)
+        if self._asynchronous and self.is_due(completed) and completed < self._max_iter:
+            self._checkpointer.save_in_background(name, surplus_goes, iteration=iteration, **state)
+            return
+        if self.is_due(completed):
             self._periodic.step(iteration, **state)
         else:
-            self._periodic.save(f"model_{iteration:07d}", iteration=iteration, **state)
-        prune(self._folder, self._keep)
+            self._periodic.save(name, iteration=iteration, **state)
+        surplus_goes()
+
+    def poll(self) -> None:
+        """Show and count the checkpoint in the background once it is written; raises where that failed."""
+        self._checkpointer.poll()
+
+    def wait(self) -> None:
+        """Wait until all that is saved is written; raises where that failed."""
+        self._checkpointer.wait()
+
+    @contextmanager
+    def completed(self) -> Iterator[None]:
+        """See to it that what is saved inside is written when this ends, or raise why it is not."""
+        try:
+            yield
+        except BaseException as error:
+            try:
+                self._checkpointer.wait()
+            except TrainingError as lost:
+                error.add_note(f"the checkpoint in the background is lost: {lost}")
+            raise
+        else:
+            self._checkpointer.wait()
+        finally:
+            self._checkpointer.close()
 
     def save_weights(self, name: str, model: nn.Module) -> None:
         """Save the weights of `model` alone; no run goes on from them."""

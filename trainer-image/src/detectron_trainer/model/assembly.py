@@ -22,6 +22,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from detectron_trainer.failures import InvalidConfigError, Problem
 from detectron_trainer.gang.world import World
 from detectron_trainer.job.manifest import Precision, TrainingOptions
+from detectron_trainer.model.levers import compile_backbone, fold_frozen_batch_norm
 from detectron_trainer.recipe.recipe import Distribution, Recipe
 
 
@@ -71,6 +72,7 @@ def build_model(recipe: Recipe, cfg: CfgNode, options: TrainingOptions) -> nn.Mo
         model.train()
         if options.channels_last:
             model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        _pull_levers(model, options)
         return model
 
 
@@ -105,6 +107,16 @@ def build_training(recipe: Recipe, cfg: CfgNode, world: World, options: Training
     scaler = GradScaler(world.device.type, enabled=autocast is torch.float16)
     averaged = moving_average(model, options.ema.decay) if options.ema is not None else None
     return Training(model, optimizer, scheduler, scaler, autocast, averaged)
+
+
+def _pull_levers(model: nn.Module, options: TrainingOptions) -> None:
+    """Raises InvalidConfigError where there is nothing in the model that an option could work on."""
+    name = type(model).__name__
+    if options.fold_frozen_batch_norm and not fold_frozen_batch_norm(model):
+        message = f"the {name} of this config has no convolution with a frozen batch norm (FrozenBN)"
+        raise InvalidConfigError([Problem("spec.training.foldFrozenBatchNorm", message)])
+    if options.compile_backbone and not compile_backbone(model):
+        raise InvalidConfigError([Problem("spec.training.compileBackbone", f"a {name} has no backbone")])
 
 
 def moving_average(model: nn.Module, decay: float) -> AveragedModel:

@@ -15,6 +15,7 @@ from detectron2.modeling import META_ARCH_REGISTRY, GeneralizedRCNN
 from detectron_trainer.failures import Problem
 from detectron_trainer.job.lazy_config import is_lazy
 from detectron_trainer.job.manifest import EvaluationOptions, Job
+from detectron_trainer.model.levers import missing_compiler
 from detectron_trainer.recipe.evaluators import EVALUATORS, evaluator_type
 from detectron_trainer.recipe.sampler import SAMPLERS
 
@@ -110,12 +111,21 @@ def _judge_options(job: Job, cfg: CfgNode) -> Iterator[Problem]:
         yield Problem(
             f"{where}.precision", "float16 needs a GPU and this process sees none; bfloat16 does not"
         )
+    if options.compile_backbone and (missing := missing_compiler(cfg.MODEL.DEVICE)) is not None:
+        yield Problem(f"{where}.compileBackbone", f"needs {missing}, and this image has none")
+    if options.profile is not None and options.profile.start_iteration >= cfg.SOLVER.MAX_ITER:
+        yield Problem(
+            f"{where}.profile.startIteration",
+            f"{options.profile.start_iteration} is not before SOLVER.MAX_ITER {cfg.SOLVER.MAX_ITER}",
+        )
 
 
 def _judge_own_trainer(job: Job) -> Iterator[Problem]:
     """Fields that only our loop honours."""
     if job.spec.checkpoint.best is not None:
         yield Problem("spec.checkpoint.best", f"{_OURS_ALONE}; in yours BestCheckpointer does it")
+    if job.spec.checkpoint.asynchronous:
+        yield Problem("spec.checkpoint.asynchronous", _OURS_ALONE)
     if job.spec.mapper is not None:
         yield Problem("spec.mapper", f"{_OURS_ALONE}; yours builds its data loaders itself")
     for name, value in job.spec.evaluation:

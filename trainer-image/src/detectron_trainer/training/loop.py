@@ -39,6 +39,7 @@ from detectron_trainer.progress.parts import Phase
 from detectron_trainer.training.precise_bn import PreciseBN
 from detectron_trainer.training.reporter import Reporter
 from detectron_trainer.training.step import RankState, Stepper, StepReport, learning_rate
+from detectron_trainer.training.trace import Trace
 
 _logger = logging.getLogger(__name__)
 
@@ -65,6 +66,7 @@ class TrainingLoop:
         best: BestSoFar | None,
         evaluation: EvaluationRound,
         precise_bn: PreciseBN | None,
+        trace: Trace,
         *,
         owes_evaluation: bool,
         lineage: Lineage,
@@ -83,6 +85,7 @@ class TrainingLoop:
         self._best = best
         self._evaluation = evaluation
         self._precise_bn = precise_bn
+        self._trace = trace
         self._start = start = lineage.start
         self._owes_evaluation = owes_evaluation
         self._lineage = lineage
@@ -114,7 +117,8 @@ class TrainingLoop:
                     if self._has_stalled(iteration):
                         self._end_early(storage)
                         break
-                    self._iterate(storage, iteration, batches)
+                    with self._trace.of(iteration):
+                        self._iterate(storage, iteration, batches)
                 self._save_average()
             except TrainingError:
                 raise
@@ -133,7 +137,7 @@ class TrainingLoop:
         self._training.scheduler.step()
         self._completed = completed = iteration + 1
         self._reporter.completed(completed)
-        _put_report(storage, report, self._clock() - began)
+        put_report(storage, report, self._clock() - began)
         if report.gradient_norm is not None:
             storage.put_scalar("gradient_norm", report.gradient_norm)
         if report.unreadable:
@@ -144,6 +148,7 @@ class TrainingLoop:
             for model in {self._training.model, self._training.evaluated}:
                 self._precise_bn.update(model, completed)
             self._reporter.phase(Phase.TRAINING)
+        self._checkpoints.poll()
         if self._checkpoints.is_due(completed):
             self._save_now(storage)
         if is_due(self._cfg, completed) and not report.stop:
@@ -207,6 +212,7 @@ class TrainingLoop:
 
     def _give_up_on_data(self, storage: EventStorage, count: int) -> NoReturn:
         self._save_now(storage)
+        self._checkpoints.wait()
         named = "; ".join(filter(None, self._world.gather(self._unreadable.latest)))
         raise UnreadableImagesError(
             f"{count} training images could not be read, {self._max_unreadable} may "
@@ -216,6 +222,7 @@ class TrainingLoop:
 
     def _leave(self, storage: EventStorage) -> NoReturn:
         self._save_now(storage)
+        self._checkpoints.wait()
         raise PreemptedError(
             f"stopped after iteration {self._completed} of {self._max_iter}", iteration=self._completed
         )
@@ -250,7 +257,7 @@ class TrainingLoop:
                 self._reporter.best(self._best.replace(evaluation))
 
 
-def _put_report(storage: EventStorage, report: StepReport, seconds: float) -> None:
+def put_report(storage: EventStorage, report: StepReport, seconds: float) -> None:
     storage.put_scalar("total_loss", report.total_loss)
     if len(report.losses) > 1:
         storage.put_scalars(**report.losses)

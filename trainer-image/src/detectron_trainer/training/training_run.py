@@ -33,6 +33,7 @@ from detectron_trainer.training.loop import TrainingLoop
 from detectron_trainer.training.precise_bn import PreciseBN
 from detectron_trainer.training.reporter import Reporter, main_reporter, silent_reporter
 from detectron_trainer.training.step import Stepper
+from detectron_trainer.training.trace import Trace
 
 _logger = logging.getLogger(__name__)
 
@@ -81,6 +82,7 @@ class TrainingRun:
             period=cfg.SOLVER.CHECKPOINT_PERIOD,
             max_iter=max_iter,
             keep=self._life.job.spec.checkpoint.keep,
+            asynchronous=self._life.job.spec.checkpoint.asynchronous,
         )
         stepper = Stepper(
             self._distribute(training, point),
@@ -91,6 +93,7 @@ class TrainingRun:
         )
         self._life.board.update(iteration=min(point.completed, max_iter), max_iterations=max_iter)
         unreadable = UnreadableImages()
+        trace = Trace(options.profile if world.is_main else None, self._life.pod.output)
         loop = TrainingLoop(
             cfg,
             world,
@@ -110,13 +113,14 @@ class TrainingRun:
                 loss=self._life.job.spec.evaluation.loss,
             ),
             PreciseBN(recipe, cfg, world, lineage) if cfg.TEST.PRECISE_BN.ENABLED else None,
+            trace,
             owes_evaluation=owes_evaluation,
             lineage=lineage,
             max_unreadable=options.max_unreadable_images,
             patience=self._patience(),
             clock=time.perf_counter,
         )
-        with closing(reporter):
+        with closing(reporter), checkpoints.completed(), closing(trace):
             batches = training_batches(recipe, cfg, world, lineage, unreadable)
             self._restore_randomness(point)
             try:

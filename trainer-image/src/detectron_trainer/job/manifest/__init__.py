@@ -9,7 +9,7 @@ from detectron_trainer.job.manifest.evaluation import EvaluationOptions
 from detectron_trainer.job.manifest.metrics import Metrics
 from detectron_trainer.job.manifest.reading import parse_job, read_job
 from detectron_trainer.job.manifest.spec import Job
-from detectron_trainer.job.manifest.training import Precision, TrainingOptions
+from detectron_trainer.job.manifest.training import Precision, Profile, TrainingOptions
 
 __all__ = [
     "Dataset",
@@ -17,6 +17,7 @@ __all__ = [
     "Job",
     "Metrics",
     "Precision",
+    "Profile",
     "TrainingOptions",
     "parse_job",
     "read_job",

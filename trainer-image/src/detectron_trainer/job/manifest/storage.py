@@ -59,4 +59,5 @@ class Best(Part):
 class CheckpointPolicy(Part):
     keep: Annotated[int, Field(ge=1, le=1000)] = 3
     best: Best | None = None
+    asynchronous: bool = False
     grace_period_seconds: Annotated[int, Field(ge=10, le=3600)] = 120

@@ -25,6 +25,11 @@ class EarlyStopping(Part):
     patience: Annotated[int, Field(ge=1, le=1000)]
 
 
+class Profile(Part):
+    start_iteration: Annotated[int, Field(ge=0, le=1000000000)] = 10
+    iterations: Annotated[int, Field(ge=1, le=100)] = 5
+
+
 class TrainingOptions(Part):
     max_unreadable_images: Annotated[int, Field(ge=0, le=1000000)] = 0
     non_finite_loss: NonFiniteLoss | None = None
@@ -32,6 +37,9 @@ class TrainingOptions(Part):
     max_gradient_norm: Annotated[float, Field(gt=0, le=1000000)] | None = None
     precision: Precision | None = None
     channels_last: bool = False
+    fold_frozen_batch_norm: bool = False
+    compile_backbone: bool = False
+    profile: Profile | None = None
     ema: ExponentialMovingAverage | None = None
     early_stopping: EarlyStopping | None = None
 
