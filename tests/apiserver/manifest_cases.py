@@ -135,6 +135,11 @@ VARIANTS = [
             "spec/colocation": {"topologyKey": "topology.kubernetes.io/zone", "required": False},
             "spec/priorityClassName": "research",
             "spec/runtimeClassName": "nvidia",
+            "spec/preflight": {
+                "enabled": True,
+                "timeoutSeconds": 60,
+                "resources": {"requests": {"cpu": "2"}, "limits": {"memory": "8Gi"}},
+            },
             "spec/runPolicy/schedulingPolicy": {
                 "kueue": {"queue": "vision", "workloadPriorityClass": "urgent"}
             },
@@ -500,6 +505,16 @@ BAD = [
     Case("skewed by nothing", {"spec/topologySpread": [{"topologyKey": "rack", "maxSkew": 0}]}, ("maxSkew",)),
     Case("together nowhere", {"spec/colocation": {}}, ("spec.colocation.topologyKey", "Required value")),
     Case("class with a slash", {"spec/priorityClassName": "a/b"}, ("spec.priorityClassName",)),
+    Case(
+        "a check with a device",
+        {"spec/preflight": {"resources": {"limits": {"nvidia.com/gpu": 1}}}},
+        ("spec.preflight.resources.limits", "must name no device"),
+    ),
+    Case(
+        "a check of no time",
+        {"spec/preflight": {"timeoutSeconds": 0}},
+        ("spec.preflight.timeoutSeconds", "greater than or equal to 1"),
+    ),
     Case("name too long", {"metadata/name": "a" * 51}, ("metadata.name", "at most 50")),
     Case("name with a dot", {"metadata/name": "a.b"}, ("metadata.name", "at most 50")),
     Case("name starts with a digit", {"metadata/name": "1a"}, ("metadata.name", "at most 50")),

@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from tests.apiserver.api import Object
+from tests.apiserver.fake_trainer import progress
 from tests.apiserver.manifest_cases import VARIANTS
 from tests.apiserver.space import Space
 from tests.cluster.controlplane import ControlPlane
@@ -70,7 +72,60 @@ def test_pods_with_every_field_set_are_restricted(space: Space, plane: ControlPl
     spec: dict[str, Any] = copy.deepcopy({**whole, **{name: stored[name] for name in ("envFrom", "code")}})
     spec["runPolicy"]["suspend"] = False
     space.submit_with(spec)
+    space.await_pods("job-preflight")
+    space.kubelet.end("job-preflight", 0, checked("Completed", "no problems"))
     space.await_pods(*(f"job-0-{index}" for index in range(spec["numNodes"])))
+
+
+CHECKED = {"preflight": {"enabled": True}}
+
+
+def checked(reason: str, message: str) -> Object:
+    """What a check leaves behind."""
+    verdict = {"reason": reason, "message": message, "retryable": False}
+    return progress(0, phase="Finished", verdict=verdict)
+
+
+@pytest.mark.usefixtures("operator")
+class TestPreflight:
+    def test_a_job_with_problems_never_gets_a_gang(self, space: Space) -> None:
+        space.submit_with(CHECKED)
+        space.await_pods("job-preflight")
+        status = space.await_status(phase="Pending")
+        assert status["preflight"]["phase"] == "Checking"
+        assert reason(space) == "Checking"
+        problems = "spec.datasets[0].images: does not exist\nSOLVER.MAX_ITER must be at least 1"
+        space.kubelet.end("job-preflight", 2, checked("InvalidConfig", problems))
+        status = space.await_status(phase="Failed")
+        assert status["failure"]["reason"] == "InvalidConfig"
+        assert status["failure"]["message"] == problems
+        assert status["preflight"]["message"] == problems
+        space.await_pods()
+        assert [str(write) for write in space.audit.writes()].count("create pods") == 1
+
+    def test_the_gang_follows_and_the_check_goes(self, space: Space) -> None:
+        space.submit_with(CHECKED)
+        space.await_pods("job-preflight")
+        space.kubelet.end("job-preflight", 0, checked("Completed", "no problems; 100 iterations"))
+        space.await_pods(*GANG)
+        for pod in GANG:
+            space.kubelet.run(pod)
+        status = space.await_status(phase="Running", attempt=0, restarts=0)
+        assert status["preflight"]["phase"] == "Passed"
+        assert status["preflight"]["message"] == "no problems; 100 iterations"
+        space.wait(lambda: space.events() == ["CheckPassed", "Created"], "two events")
+
+    def test_a_check_that_somebody_deletes_is_made_anew(self, space: Space) -> None:
+        space.submit_with(CHECKED)
+        space.await_pods("job-preflight")
+        first = space.api.get("pods", "job-preflight")["metadata"]["uid"]
+        space.api.delete("pods", "job-preflight")
+
+        def anew() -> bool:
+            return any(pod["metadata"]["uid"] != first for pod in space.api.list("pods"))
+
+        space.wait(anew, "another check")
+        assert space.pods() == ["job-preflight"]
 
 
 def _cluster_object(version: str, kind: str, name: str, **fields: object) -> dict[str, object]:

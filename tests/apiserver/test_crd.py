@@ -58,6 +58,10 @@ def test_defaults(kubectl: Kubectl) -> None:
     assert spec["checkpoint"] == {"keep": 3, "asynchronous": False, "gracePeriodSeconds": 120}
     assert spec["elasticPolicy"] == {"maxRestarts": 3}
     assert spec["metrics"] == {"period": 20, "categories": 0}
+    assert spec["preflight"] == {
+        "timeoutSeconds": 1800,
+        "resources": {"requests": {"cpu": 1, "memory": "4Gi"}, "limits": {"memory": "4Gi"}},
+    }
     assert spec["training"] == {
         "maxUnreadableImages": 0,
         "gradientAccumulation": 1,

@@ -66,6 +66,10 @@ def test_gangs_wait_for_quota_and_make_way_for_more_urgent_ones(space: Space) ->
     queue(space, "first")
     space.await_status("first", phase="Running", attempt=0)
 
+    space.api.delete("pods", "first-0-1")
+    space.wait(lambda: len(space.pods()) == 2 and "first-0-1" not in space.pods(), "the pod to be replaced")
+    space.await_status("first", phase="Running", attempt=0, restarts=0, timeout=60)
+
     queue(space, "second")
     waiting = space.wait(
         lambda: space.status("second") if "SchedulingGated" in str(space.status("second")) else None,

@@ -33,6 +33,7 @@ def spec(**fields: object) -> RawObject:
         "output": {"claimName": "runs"},
         "checkpoint": {"keep": 3, "gracePeriodSeconds": 120},
         "metrics": {"period": 20},
+        "preflight": {"timeoutSeconds": 1800, "resources": {"limits": {"memory": "4Gi"}}},
         "runPolicy": suspended(False),
     }
     whole.update(fields)
@@ -139,6 +140,18 @@ def unreachable(since: float) -> list[RawObject]:
         {"type": "Ready", "status": "False", "lastTransitionTime": moment},
         {"type": "ContainersReady", "status": "True"},
     ]
+
+
+def check_pod(phase: str = "Running", **fields: Any) -> Pod:
+    """The observed pod that checks the job."""
+    raw = raw_pod(0, 0, phase, **fields)
+    raw["metadata"] |= {"name": "train-preflight", "uid": "uid-check"}
+    tags = raw["metadata"]["labels"]
+    del tags["detectron.dev/attempt"], tags["detectron.dev/node-index"]
+    tags["detectron.dev/role"] = "preflight"
+    observed = observe_pod(raw)
+    assert observed is not None
+    return observed
 
 
 def pod(attempt: int = 0, index: int = 0, phase: str = "Running", **fields: Any) -> Pod:

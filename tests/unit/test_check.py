@@ -92,6 +92,15 @@ def test_a_pod_leaves_the_verdict_of_a_training_pod(
     assert (verdict.reason, verdict.message, verdict.retryable) == (reason, message, False)
 
 
+def test_a_pod_s_verdict_has_the_warnings(check: Check, tmp_path: Path) -> None:
+    log = tmp_path / "termination-log"
+    check("--set", "SOLVER.BASE_LR 0.1", "--termination-log", str(log))
+    verdict = Progress.from_json(log.read_bytes()).verdict
+    assert verdict is not None
+    assert verdict.reason == Reason.COMPLETED
+    assert "\nwarning: spec.config: SOLVER.BASE_LR 0.1" in verdict.message
+
+
 def test_the_job_s_gpus_count_and_not_this_machine_s(
     check: Check, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -18,6 +18,7 @@ from detectron_operator.manifests.claim import output_claim
 from detectron_operator.manifests.configmap import configmap
 from detectron_operator.manifests.gang import pod_group
 from detectron_operator.manifests.pod import pod
+from detectron_operator.manifests.preflight import preflight_pod
 from detectron_operator.manifests.service import service
 from detectron_operator.manifests.torchrun import environment
 from tests.unit.operator_objects import job, scheduled, suspended
@@ -52,6 +53,7 @@ RICH = {
         ("pod-first.json", pod(job(), 0, 0, IMAGE)),
         ("pod-peer-of-a-rich-job.json", pod(job(**RICH), 12, 2, IMAGE)),
         ("pod-first-of-a-rich-job.json", pod(job(**RICH), 12, 0, IMAGE)),
+        ("pod-preflight-of-a-rich-job.json", preflight_pod(job(**RICH), IMAGE)),
         ("service.json", service(job())),
         ("configmap.json", configmap(job())),
     ],
@@ -135,6 +137,25 @@ def test_code_is_found_before_what_the_user_s_path_has() -> None:
         mount = mounts[f"/opt/detectron/code/{name}"]
         assert mount["readOnly"] is True
         assert volumes[mount["name"]]["configMap"] == {"name": name}
+
+
+def test_the_check_has_the_first_node_s_mounts_and_no_gpu() -> None:
+    given = job(**RICH, code=[{"configMapName": "models"}], runPolicy=scheduled(SCHEDULERS[0]))
+    checker, first = _spec(preflight_pod(given, IMAGE)), _spec(pod(given, 0, 0, IMAGE))
+    assert checker["volumes"] == first["volumes"]
+    assert checker["containers"][0]["volumeMounts"] == first["containers"][0]["volumeMounts"]
+    assert checker["containers"][0]["resources"] == {"requests": {}, "limits": {"memory": "4Gi"}}
+    assert checker["nodeSelector"] == first["nodeSelector"]
+    assert checker["activeDeadlineSeconds"] == 1800
+    assert checker["containers"][0]["command"][3:] == [
+        *("--termination-log", "/dev/termination-log"),
+        *("--volume", "tmp=/data", "--volume", "cache=/cache", "--code", "models=/opt/detectron/code/models"),
+    ]
+    variables = _variables({"spec": checker})
+    assert variables["NVIDIA_VISIBLE_DEVICES"] == "void"
+    assert not [name for name in variables if name and name.startswith("PET_")]
+    tags: Any = preflight_pod(given, IMAGE)["metadata"]
+    assert not [name for name in tags["labels"] if "kueue" in name], "it is not held back by a queue"
 
 
 def test_what_secrets_hold_is_named_and_never_before_the_contract() -> None:
@@ -257,6 +278,10 @@ def test_every_pod_is_valid_and_restricted(any_job: TrainingJob, attempt: int, d
     assert all(DNS_LABEL.fullmatch(volume) for volume in volumes)
     paths = [mount["mountPath"] for mount in container["volumeMounts"]]
     assert len(paths) == len(set(paths))
+    checker: dict[str, Any] = preflight_pod(any_job, IMAGE)
+    kubernetes_validate.validate(checker, KUBERNETES, strict=True)
+    assert list(violations(_spec(checker))) == []
+    assert DNS_LABEL.fullmatch(checker["metadata"]["name"])
     variables = {item["name"]: item.get("value") for item in container["env"]}
     assert len(variables) == len(container["env"])
     assert environment(any_job, attempt, index).items() <= variables.items()

@@ -99,13 +99,19 @@ class Gang:
         """What the gang waits for, in the scheduler's or kubelet's own words where a pod is stuck."""
         alive = (pod for _, pod in sorted(self.current.items()) if pod.alive)
         first = next((pod for pod in alive if pod.phase != "Running" and pod.reason), None)
-        if first is None or first.reason is None:
+        if first is None:
             return Words(reason=reasons.WAITING_FOR_PODS, message=f"Waiting for {self.in_words} to run")
-        said = f"{first.reason}: {first.message}" if first.message else first.reason
-        return Words(
-            reason=reasons.word(first.reason, otherwise=reasons.WAITING_FOR_PODS),
-            message=f"Waiting for pod {first.name}: {said}",
-        )
+        return stuck(first)
+
+
+def stuck(pod: Pod) -> Words:
+    """What a pod waits for, in the words of whoever keeps it waiting."""
+    reason = pod.reason or reasons.WAITING_FOR_PODS
+    said = f"{reason}: {pod.message}" if pod.message else reason
+    return Words(
+        reason=reasons.word(reason, otherwise=reasons.WAITING_FOR_PODS),
+        message=f"Waiting for pod {pod.name}: {said}",
+    )
 
 
 def assemble(job: TrainingJob, history: History, pods: Iterable[Pod]) -> Gang:
@@ -114,7 +120,10 @@ def assemble(job: TrainingJob, history: History, pods: Iterable[Pod]) -> Gang:
     Pods of an earlier object of the same name are not its own. A pod of a later attempt than the stored one
     shows that the stored status lags behind: attempts only grow, and so do replacements.
     """
-    own = sorted((pod for pod in pods if pod.job_uid == job.uid), key=lambda pod: (pod.attempt, pod.index))
+    own = sorted(
+        (pod for pod in pods if pod.job_uid == job.uid and not pod.preflight),
+        key=lambda pod: (pod.attempt, pod.index),
+    )
     attempt = max([history.attempt, *(pod.attempt for pod in own)])
     size = job.spec.num_nodes
     expected = dict(history.in_attempt(attempt).replacements)

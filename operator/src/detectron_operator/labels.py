@@ -13,6 +13,9 @@ NODE_INDEX = f"{GROUP}/node-index"
 METRICS_SCHEME = f"{GROUP}/metrics-scheme"
 """`https` on pods that serve their metrics so; PodMonitors make Prometheus follow."""
 
+ROLE = f"{GROUP}/role"
+PREFLIGHT = "preflight"
+
 SELECTOR = f"{MANAGED_BY}={OPERATOR}"
 """What the operator watches, filtered by the API server."""
 
@@ -31,3 +34,8 @@ def of_pod(job: str, attempt: int, index: int, replacement: int = 0) -> dict[str
     """Labels of one pod; the first of its index in an attempt is no replacement."""
     found = {**of_attempt(job, attempt), NODE_INDEX: str(index)}
     return found | ({REPLACEMENT: str(replacement)} if replacement else {})
+
+
+def of_preflight(job: str) -> dict[str, str]:
+    """Labels of the pod that checks a job, which is in no attempt."""
+    return {**of_job(job), ROLE: PREFLIGHT}

@@ -38,6 +38,11 @@ def pod_group(job: str, attempt: int) -> str:
     return f"{job}-{attempt}"
 
 
+def preflight_pod(job: str) -> str:
+    """The pod that checks the job."""
+    return f"{job}-preflight"
+
+
 def output_claim(job: str) -> str:
     """The claim that the operator makes for the output."""
     return f"{job}-output"

@@ -24,6 +24,8 @@ _BACK_OFF = re.compile(r'Back-off pulling image "[^"]*": (?:ErrImagePull: )?')
 class Pod:
     """One pod of a gang, the `replacement`-th at its index in this attempt.
 
+    Or, with `preflight`, the pod that checks the job before its gang exists; it has no attempt and no index.
+
     `phase` is the pod's own (Pending, Running, Succeeded, Failed, Unknown). `reason` and `message` are the
     scheduler's or kubelet's words where it is stuck or has failed. `disruption` names who took it away
     (eviction, preemption, taint, node shutdown), which is no failure of the job. `conditions` are the types
@@ -36,6 +38,7 @@ class Pod:
     created: datetime
     job: str
     job_uid: str
+    preflight: bool
     attempt: int
     index: int
     replacement: int
@@ -88,6 +91,7 @@ def observe_pod(raw: Mapping[str, object]) -> Pod | None:
         state = _container_state(status)
         terminated = _mapping(state, "terminated")
         reason, message = _words(status, state)
+        preflight = tags.get(labels.ROLE) == labels.PREFLIGHT
         return Pod(
             namespace=_text(metadata, "namespace") or "",
             name=_text(metadata, "name") or "",
@@ -95,8 +99,9 @@ def observe_pod(raw: Mapping[str, object]) -> Pod | None:
             created=shape.time(metadata.get("creationTimestamp"), "metadata.creationTimestamp"),
             job=_text(owner, "name") or "",
             job_uid=_text(owner, "uid") or "",
-            attempt=_label_number(tags, labels.ATTEMPT),
-            index=_label_number(tags, labels.NODE_INDEX),
+            preflight=preflight,
+            attempt=0 if preflight else _label_number(tags, labels.ATTEMPT),
+            index=0 if preflight else _label_number(tags, labels.NODE_INDEX),
             replacement=_label_number(tags, labels.REPLACEMENT) if labels.REPLACEMENT in tags else 0,
             phase=_text(status, "phase") or "Pending",
             ready=_condition(status, "Ready").get("status") == "True",

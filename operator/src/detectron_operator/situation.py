@@ -11,6 +11,7 @@ from detectron_operator import status as statuses
 from detectron_operator.api import TrainingJob
 from detectron_operator.gang import Gang
 from detectron_operator.history import History
+from detectron_operator.observed import Pod
 from detectron_operator.progress import Progress
 from detectron_operator.status import Stored, Words
 
@@ -19,12 +20,14 @@ from detectron_operator.status import Stored, Words
 class Situation:
     """A job, what its status says was decided, its pods, and what its trainer reports.
 
-    `mute` says that rank 0 takes connections and does not answer.
+    `checker` is the pod that checks the job before its gang exists. `mute` says that rank 0 takes connections
+    and does not answer.
     """
 
     job: TrainingJob
     stored: Stored
     gang: Gang
+    checker: Pod | None
     progress: Progress | None
     mute: bool
     numbers: Mapping[str, object]
@@ -66,8 +69,7 @@ class Situation:
             "replicaStatuses": dict(self.gang.replicas() if replicas is None else replicas),
             **self.numbers_in(phase),
         }
-        if ledger.FIELD in old:
-            desired[ledger.FIELD] = old[ledger.FIELD]
+        desired |= {field: old[field] for field in (ledger.FIELD, "preflight") if field in old}
         if self.stored.started or phase != reasons.SUSPENDED:
             desired["startTime"] = old.get("startTime", numbers.timestamp(self.now))
         if phase in reasons.TERMINAL:

@@ -22,7 +22,15 @@ _TRUE_IN = {
 """Each condition is true in one phase."""
 
 _CHILDREN_UNKNOWN = frozenset(
-    {"", reasons.CREATING, reasons.BACK_OFF, reasons.NAME_CONFLICT, reasons.CREATE_REFUSED}
+    {
+        "",
+        reasons.CHECKING,
+        reasons.CHECK_PASSED,
+        reasons.CREATING,
+        reasons.BACK_OFF,
+        reasons.NAME_CONFLICT,
+        reasons.CREATE_REFUSED,
+    }
 )
 
 

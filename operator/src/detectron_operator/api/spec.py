@@ -12,6 +12,7 @@ from detectron_operator.api.environment import Source, Variable, sources, variab
 from detectron_operator.api.fields import Raw
 from detectron_operator.api.metrics import tls_secret
 from detectron_operator.api.placement import Placement, placement
+from detectron_operator.api.preflight import Preflight, preflight
 from detectron_operator.api.resources import Resources, processes, resources
 from detectron_operator.api.run_policy import RunPolicy, run_policy
 from detectron_operator.api.scheduling import GangScheduling, Kueue, gang_scheduling
@@ -46,6 +47,7 @@ class Spec:
     env_from: tuple[Source, ...]
     grace_period_seconds: int
     metrics_tls_secret: str | None
+    preflight: Preflight
     run_policy: RunPolicy
     document: Mapping[str, object]
 
@@ -83,6 +85,7 @@ def spec(raw: Raw) -> Spec:
             checkpoint, "spec.checkpoint", "gracePeriodSeconds", at_least=10, at_most=3600
         ),
         metrics_tls_secret=tls_secret(raw),
+        preflight=preflight(raw, asked.gpus),
         run_policy=run_policy(raw),
         document=raw,
     )

@@ -7,14 +7,14 @@ from detectron_operator.api import TrainingJob
 CODE_PATH = "/opt/detectron/code"
 
 
-def code_folders(job: TrainingJob) -> list[str]:
-    """Where the pods find the modules, in the order of the manifest."""
-    return [f"{CODE_PATH}/{name}" for name in job.spec.code]
+def code_folders(job: TrainingJob) -> dict[str, str]:
+    """Where the pods find the modules, by ConfigMap, in the order of the manifest."""
+    return {name: f"{CODE_PATH}/{name}" for name in job.spec.code}
 
 
 def code_mounts(job: TrainingJob) -> list[dict[str, object]]:
     """One a ConfigMap."""
-    folders = enumerate(code_folders(job))
+    folders = enumerate(code_folders(job).values())
     return [{"name": f"code-{i}", "mountPath": folder, "readOnly": True} for i, folder in folders]
 
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from detectron_operator.api import TrainingJob
 from detectron_operator.api.environment import Key, Source, Variable
 from detectron_operator.manifests.code import code_folders
-from detectron_operator.manifests.torchrun import environment, threads
+from detectron_operator.manifests.torchrun import threads
 
 
-def variables(job: TrainingJob, attempt: int, index: int) -> list[dict[str, object]]:
-    """The defaults, over them the user's variables, over them those of the pod contract."""
+def variables(job: TrainingJob, ours: Mapping[str, str]) -> list[dict[str, object]]:
+    """The defaults, over them the user's variables, over them ours."""
     user = {variable.name: variable for variable in job.spec.env}
-    ours = _python_path(job, user) | environment(job, attempt, index)
     entries = {name: _plain(name, value) for name, value in threads(job).items()}
     entries |= {name: _entry(variable) for name, variable in user.items()}
-    entries |= {name: _plain(name, value) for name, value in ours.items()}
+    entries |= {name: _plain(name, value) for name, value in (_python_path(job, user) | dict(ours)).items()}
     return list(entries.values())
 
 
@@ -28,7 +29,7 @@ def _python_path(job: TrainingJob, user: dict[str, Variable]) -> dict[str, str]:
     """PYTHONPATH with the code of ConfigMaps before what the user has in it."""
     own = user.get("PYTHONPATH")
     further = [own.value] if own is not None and isinstance(own.value, str) else []
-    folders = [*code_folders(job), *further]
+    folders = [*code_folders(job).values(), *further]
     return {"PYTHONPATH": ":".join(folders)} if job.spec.code else {}
 
 

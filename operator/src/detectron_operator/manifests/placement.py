@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 
 from detectron_operator import labels
 from detectron_operator.api import TrainingJob
@@ -14,21 +14,32 @@ _COLOCATION_WEIGHT = 100
 
 
 def placement(job: TrainingJob, attempt: int) -> dict[str, object]:
-    """Only the fields that the job asks for, and the spread that it has by default.
+    """Of a pod of the gang: only the fields that the job asks for, and the spread that it has by default.
 
     The gang finds its own pods by the attempt: those of the one before, which are on their way out, must not
     attract or repel the new ones.
     """
     asked = job.spec.placement
     gang = {"matchLabels": labels.of_attempt(job.name, attempt)}
+    together = {"podAffinity": _together(asked.colocation, gang)} if asked.colocation else {}
+    whole: dict[str, object] = {
+        **node_placement(job),
+        "topologySpreadConstraints": [_spread(spread, gang) for spread in asked.spread],
+        "affinity": _node_affinity(asked.node_rules) | together,
+        "schedulerName": scheduler_name(job),
+    }
+    return {field: value for field, value in whole.items() if value}
+
+
+def node_placement(job: TrainingJob) -> dict[str, object]:
+    """Of any pod of the job: which nodes it may have, and how urgent it is."""
+    asked = job.spec.placement
     whole: dict[str, object] = {
         "nodeSelector": dict(asked.node_selector),
         "tolerations": [dict(toleration) for toleration in asked.tolerations],
-        "topologySpreadConstraints": [_spread(spread, gang) for spread in asked.spread],
-        "affinity": _affinity(asked.node_rules, asked.colocation, gang),
+        "affinity": _node_affinity(asked.node_rules),
         "priorityClassName": asked.priority_class,
         "runtimeClassName": asked.runtime_class,
-        "schedulerName": scheduler_name(job),
     }
     return {field: value for field, value in whole.items() if value}
 
@@ -42,27 +53,20 @@ def _spread(spread: Spread, gang: Mapping[str, object]) -> dict[str, object]:
     }
 
 
-def _affinity(
-    rules: Iterable[NodeRule], colocation: Colocation | None, gang: Mapping[str, object]
-) -> dict[str, object]:
-    affinity: dict[str, object] = {}
+def _node_affinity(rules: Sequence[NodeRule]) -> dict[str, object]:
     required = [_expression(rule) for rule in rules if rule.weight is None]
     preferred = [
         {"weight": rule.weight, "preference": {"matchExpressions": [_expression(rule)]}}
         for rule in rules
         if rule.weight is not None
     ]
-    node: dict[str, object] = {}
-    if required:
-        terms = {"nodeSelectorTerms": [{"matchExpressions": required}]}
-        node["requiredDuringSchedulingIgnoredDuringExecution"] = terms
-    if preferred:
-        node["preferredDuringSchedulingIgnoredDuringExecution"] = preferred
-    if node:
-        affinity["nodeAffinity"] = node
-    if colocation:
-        affinity["podAffinity"] = _together(colocation, gang)
-    return affinity
+    terms = {"nodeSelectorTerms": [{"matchExpressions": required}]} if required else {}
+    whole: dict[str, object] = {
+        "requiredDuringSchedulingIgnoredDuringExecution": terms,
+        "preferredDuringSchedulingIgnoredDuringExecution": preferred,
+    }
+    affinity = {field: value for field, value in whole.items() if value}
+    return {"nodeAffinity": affinity} if affinity else {}
 
 
 def _expression(rule: NodeRule) -> dict[str, object]:

@@ -6,39 +6,40 @@ and a liveness probe would kill a gang for a slow data set.
 
 from __future__ import annotations
 
-import posixpath
+from collections.abc import Mapping
 
 from detectron_operator import labels, names
 from detectron_operator.api import TrainingJob
-from detectron_operator.api.storage import Volume
+from detectron_operator.api.resources import Resources
 from detectron_operator.manifests import metadata
-from detectron_operator.manifests.claim import output_claim_name
-from detectron_operator.manifests.code import code_mounts, code_volumes
-from detectron_operator.manifests.configmap import MANIFEST_KEY
 from detectron_operator.manifests.environment import sources, variables
 from detectron_operator.manifests.gang import pod_annotations, pod_labels
 from detectron_operator.manifests.placement import placement
 from detectron_operator.manifests.torchrun import (
     COMMAND,
-    MANIFEST_PATH,
     METRICS_PORT,
-    METRICS_TLS_PATH,
-    OUTPUT_PATH,
     RENDEZVOUS_PORT,
     TERMINATION_LOG,
+    environment,
 )
+from detectron_operator.manifests.volumes import mounts, volumes
 
 USER = 65532
 """The images' non-root user and group."""
-
-_SHARED_MEMORY_GI = 1
-"""Shared memory a process: data-loader workers hand their batches over through it."""
 
 
 def pod(
     job: TrainingJob, attempt: int, index: int, trainer_image: str, replacement: int = 0
 ) -> dict[str, object]:
     """The manifest of one pod; `trainer_image` serves jobs that name no image of their own."""
+    trainer = container(
+        job,
+        index,
+        job.spec.image or trainer_image,
+        COMMAND,
+        environment(job, attempt, index),
+        job.spec.resources,
+    )
     return {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -49,25 +50,61 @@ def pod(
             pod_annotations(job),
         ),
         "spec": {
-            "restartPolicy": "Never",
+            **envelope(job, index),
             "hostname": names.hostname(index),
             "subdomain": job.name,
-            "automountServiceAccountToken": False,
-            "enableServiceLinks": False,
-            "terminationGracePeriodSeconds": job.spec.grace_period_seconds,
-            "securityContext": {
-                "runAsNonRoot": True,
-                "runAsUser": USER,
-                "runAsGroup": USER,
-                "fsGroup": USER,
-                "fsGroupChangePolicy": "OnRootMismatch",
-                "seccompProfile": {"type": "RuntimeDefault"},
-            },
-            "containers": [_container(job, attempt, index, trainer_image)],
-            "volumes": _volumes(job, index),
-            **_pull_secrets(job),
+            "containers": [trainer | _serving(job)],
             **placement(job, attempt),
         },
+    }
+
+
+def envelope(job: TrainingJob, index: int) -> dict[str, object]:
+    """What the pods of a job have in common, around a container with the mounts of node `index`."""
+    secrets = [{"name": name} for name in job.spec.image_pull_secrets]
+    return {
+        "restartPolicy": "Never",
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": job.spec.grace_period_seconds,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": USER,
+            "runAsGroup": USER,
+            "fsGroup": USER,
+            "fsGroupChangePolicy": "OnRootMismatch",
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "volumes": volumes(job, index),
+        **({"imagePullSecrets": secrets} if secrets else {}),
+    }
+
+
+def container(
+    job: TrainingJob,
+    index: int,
+    image: str,
+    command: tuple[str, ...],
+    ours: Mapping[str, str],
+    resources: Resources,
+) -> dict[str, object]:
+    """A pod's one container; `ours` is the part of its environment that no user can name."""
+    return {
+        "name": names.CONTAINER,
+        "image": image,
+        "imagePullPolicy": job.spec.image_pull_policy,
+        "command": list(command),
+        "env": variables(job, ours),
+        **sources(job),
+        "resources": {"requests": dict(resources.requests), "limits": dict(resources.limits)},
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "terminationMessagePath": TERMINATION_LOG,
+        "terminationMessagePolicy": "File",
+        "volumeMounts": mounts(job, index),
     }
 
 
@@ -75,32 +112,12 @@ def _scheme(job: TrainingJob) -> dict[str, str]:
     return {labels.METRICS_SCHEME: "https"} if job.spec.metrics_tls_secret else {}
 
 
-def _pull_secrets(job: TrainingJob) -> dict[str, object]:
-    secrets = [{"name": name} for name in job.spec.image_pull_secrets]
-    return {"imagePullSecrets": secrets} if secrets else {}
-
-
-def _container(job: TrainingJob, attempt: int, index: int, trainer_image: str) -> dict[str, object]:
+def _serving(job: TrainingJob) -> dict[str, object]:
     return {
-        "name": names.CONTAINER,
-        "image": job.spec.image or trainer_image,
-        "imagePullPolicy": job.spec.image_pull_policy,
-        "command": list(COMMAND),
-        "env": variables(job, attempt, index),
-        **sources(job),
         "ports": [
             {"name": "rendezvous", "containerPort": RENDEZVOUS_PORT},
             {"name": "metrics", "containerPort": METRICS_PORT},
         ],
-        "resources": {
-            "requests": dict(job.spec.resources.requests),
-            "limits": dict(job.spec.resources.limits),
-        },
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
         # Tells a process that stands still from one that only we cannot reach.
         "readinessProbe": {
             "httpGet": {
@@ -112,70 +129,4 @@ def _container(job: TrainingJob, attempt: int, index: int, trainer_image: str) -
             "timeoutSeconds": 3,
             "failureThreshold": 2,
         },
-        "terminationMessagePath": TERMINATION_LOG,
-        "terminationMessagePolicy": "File",
-        "volumeMounts": _mounts(job, index),
     }
-
-
-def _holds_output(job: TrainingJob, index: int) -> bool:
-    """Only node 0 mounts the claim, so that one ReadWriteOnce volume serves any number of nodes."""
-    return index == 0 and output_claim_name(job) is not None
-
-
-def _mounts(job: TrainingJob, index: int) -> list[dict[str, object]]:
-    output: dict[str, object] = {"name": "output", "mountPath": OUTPUT_PATH}
-    if _holds_output(job, index):
-        output["subPath"] = job.spec.output.sub_path or job.name
-    return [
-        {"name": "job", "mountPath": posixpath.dirname(MANIFEST_PATH), "readOnly": True},
-        output,
-        {"name": "shared-memory", "mountPath": "/dev/shm"},
-        {"name": "tmp", "mountPath": "/tmp"},
-        *code_mounts(job),
-        *(_user_mount(volume) for volume in job.spec.volumes),
-    ]
-
-
-def _user_mount(volume: Volume) -> dict[str, object]:
-    mount: dict[str, object] = {
-        "name": _volume_name(volume),
-        "mountPath": volume.mount_path,
-        "readOnly": volume.read_only,
-    }
-    return mount | ({"subPath": volume.sub_path} if volume.sub_path else {})
-
-
-def _volumes(job: TrainingJob, index: int) -> list[dict[str, object]]:
-    shared_memory = f"{_SHARED_MEMORY_GI * job.spec.num_proc_per_node}Gi"
-    return [
-        {"name": "job", "projected": {"sources": _sources(job)}},
-        {
-            "name": "output",
-            **(_claim(output_claim_name(job)) if _holds_output(job, index) else {"emptyDir": {}}),
-        },
-        {"name": "shared-memory", "emptyDir": {"medium": "Memory", "sizeLimit": shared_memory}},
-        {"name": "tmp", "emptyDir": {}},
-        *code_volumes(job),
-        *({"name": _volume_name(volume), **_claim(volume.claim_name)} for volume in job.spec.volumes),
-    ]
-
-
-def _sources(job: TrainingJob) -> list[dict[str, object]]:
-    """What is in the manifest's folder: the manifest and, where there is one, the metrics' certificate."""
-    manifest = {"key": MANIFEST_KEY, "path": posixpath.basename(MANIFEST_PATH)}
-    sources: list[dict[str, object]] = [{"configMap": {"name": job.name, "items": [manifest]}}]
-    if job.spec.metrics_tls_secret:
-        folder = posixpath.basename(METRICS_TLS_PATH)
-        items = [{"key": file, "path": f"{folder}/{file}"} for file in ("tls.crt", "tls.key")]
-        sources.append({"secret": {"name": job.spec.metrics_tls_secret, "items": items}})
-    return sources
-
-
-def _claim(name: str | None) -> dict[str, object]:
-    return {"persistentVolumeClaim": {"claimName": name}}
-
-
-def _volume_name(volume: Volume) -> str:
-    """Prefixed, so that a user's volume can have any name."""
-    return f"user-{volume.name}"

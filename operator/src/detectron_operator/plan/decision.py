@@ -12,6 +12,7 @@ from detectron_operator.api import SpecError, TrainingJob
 from detectron_operator.gang import assemble, latest_progress
 from detectron_operator.loss import next_loss
 from detectron_operator.observed import Pod
+from detectron_operator.plan.checking import check, dismissed, unchecked
 from detectron_operator.plan.cleaning import clean_up
 from detectron_operator.plan.deadlines import left_to_run, too_long
 from detectron_operator.plan.finishing import succeed
@@ -49,16 +50,20 @@ def plan(
         job=job,
         stored=stored,
         gang=gang,
+        checker=next((pod for pod in pods if pod.preflight and pod.job_uid == job.uid), None),
         progress=told,
         mute=mute,
         numbers=numbers.merged(job.status, told),
         now=now,
     )
+    alive = [*gang.alive, *([s.checker] if s.checker and s.checker.alive else [])]
     if stored.finished:
-        return _accounted(soonest(clean_up(s), next_loss(gang.alive, now)), s)
-    step = _held_back(_decide(s, defaults, refusal), s, defaults.progress_period)
-    step = soonest(step, next_loss(gang.alive, now), left_to_run(s), patience_left(s))
-    return replace(_accounted(step, s), poll=gang.poll)
+        step = soonest(clean_up(s), next_loss(alive, now))
+    else:
+        step = _held_back(_decide(s, defaults, refusal), s, defaults.progress_period)
+        looks = (next_loss(alive, now), left_to_run(s), patience_left(s))
+        step = soonest(replace(step, poll=gang.poll), *looks)
+    return replace(_accounted(step, s), delete=(*step.delete, *dismissed(s)))
 
 
 def plan_invalid(raw: Mapping[str, object], error: SpecError, now: datetime) -> Plan:
@@ -88,6 +93,8 @@ def _decide(s: Situation, defaults: Defaults, refusal: Refusal | None) -> Plan:
     ending = ended(s)
     if ending is not None:
         return replace_lost(s, ending) if is_replaceable(s, ending) else end_attempt(s, ending)
+    if unchecked(s):
+        return check(s, defaults, refusal)
     late = overdue(s) or stalled(s)
     if late is not None:
         return end_attempt(s, late)

@@ -63,7 +63,7 @@ def _gather(s: Situation, defaults: Defaults, refusal: Refusal | None) -> Plan:
         return not_started(s, words)
     desired = s.status(_phase(s), words, replicas=s.gang.replicas(created=len(s.gang.missing)))
     created = Event(reasons.CREATED, f"Created a gang of {s.gang.in_words}", "Normal")
-    events = (created,) if not s.stored.phase else ()
+    events = (created,) if s.stored.reason in ("", reasons.CHECK_PASSED) else ()
     return asking(Plan(create=children, status=desired, events=events, requeue_after=left), s)
 
 

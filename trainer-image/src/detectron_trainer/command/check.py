@@ -43,6 +43,11 @@ class Checked:
         return self.inspection.warnings if self.inspection is not None else ()
 
     @property
+    def warned(self) -> Sequence[str]:
+        """One line a warning."""
+        return [f"warning: {each}" for each in self.warnings]
+
+    @property
     def summary(self) -> str:
         """One line: how many problems, or what the job comes to."""
         if self.inspection is None or self.problems:
@@ -86,8 +91,8 @@ def show(checked: Checked) -> None:
             f"{dataset.name} ({dataset.split}): {found.images} images, {found.annotations} annotations",
         )
         console.print(_class_table(found))
-    for warning in checked.warnings:
-        say(console, f"warning: {warning}")
+    for warning in checked.warned:
+        say(console, warning)
     if checked.problems:
         lines = [f"{checked.path}: {checked.summary}", *(f"  {problem}" for problem in checked.problems)]
         print("\n".join(lines), file=sys.stderr)
@@ -116,9 +121,10 @@ def to_json(checked: Checked) -> str:
 
 def write_verdict(checked: Checked, termination_log: Path) -> None:
     """For a pod: the verdict in the words of a training pod, `InvalidConfig` or `Completed`."""
+    found = list(map(str, checked.problems))
     verdict = Verdict(
-        reason=Reason.INVALID_CONFIG if checked.problems else Reason.COMPLETED,
-        message="\n".join(map(str, checked.problems)) or checked.summary,
+        reason=Reason.INVALID_CONFIG if found else Reason.COMPLETED,
+        message="\n".join(found or [checked.summary, *checked.warned]),
         retryable=False,
     )
     progress = Progress(

@@ -14,7 +14,7 @@ from detectron_trainer.job.manifest.evaluation import EvaluationOptions
 from detectron_trainer.job.manifest.metrics import Metrics
 from detectron_trainer.job.manifest.part import ClusterName, ModuleName, Part, Reference
 from detectron_trainer.job.manifest.placement import Colocation, NodeAffinity, Spread
-from detectron_trainer.job.manifest.resources import Resources
+from detectron_trainer.job.manifest.resources import Preflight, Resources
 from detectron_trainer.job.manifest.run_policy import RunPolicy
 from detectron_trainer.job.manifest.storage import CheckpointPolicy, Code, Output, Volume
 from detectron_trainer.job.manifest.training import TrainingOptions
@@ -43,6 +43,7 @@ class Spec(Part):
     elastic_policy: ElasticPolicy = ElasticPolicy()
     num_proc_per_node: Annotated[int, Field(ge=1, le=64)] | None = None
     resources_per_node: Resources = Resources()
+    preflight: Preflight = Preflight()
     run_policy: RunPolicy = RunPolicy()
     image: str | None = None
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
