@@ -2,7 +2,7 @@
 
 import contextlib
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -12,7 +12,7 @@ from tests.apiserver.api import Api
 from tests.apiserver.audit import AuditLog
 from tests.apiserver.fake_kubelet import FakeKubelet
 from tests.apiserver.faulty_proxy import USER, FaultyProxy
-from tests.apiserver.operator_process import Operator
+from tests.apiserver.operator_process import OPERATOR, Operator
 from tests.apiserver.space import Space
 from tests.chart.helm import Manifest, only, template
 from tests.cluster.controlplane import ControlPlane
@@ -111,7 +111,9 @@ def fresh_space(plane: ControlPlane) -> Space:
 class StartOperator(Protocol):
     """Starts an operator for the test's namespace."""
 
-    def __call__(self, kubeconfig: Path | None = None, **settings: object) -> Operator: ...
+    def __call__(
+        self, kubeconfig: Path | None = None, program: Sequence[str] = OPERATOR, **settings: object
+    ) -> Operator: ...
 
 
 @pytest.fixture
@@ -119,11 +121,13 @@ def start_operator(space: Space, operator_kubeconfig: Path, tmp_path: Path) -> I
     """Starts one operator, which serves only the test's namespace, with the settings that the test wants."""
     with contextlib.ExitStack() as running:
 
-        def start(kubeconfig: Path | None = None, **settings: object) -> Operator:
+        def start(
+            kubeconfig: Path | None = None, program: Sequence[str] = OPERATOR, **settings: object
+        ) -> Operator:
             chosen = {"namespaces": space.api.namespace} | settings
             directory = tmp_path / f"operator-{next(_numbers)}"
             directory.mkdir()
-            process = Operator(directory, kubeconfig or operator_kubeconfig, **chosen)
+            process = Operator(directory, kubeconfig or operator_kubeconfig, program, **chosen)
             return running.enter_context(process)
 
         yield start

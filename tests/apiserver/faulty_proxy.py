@@ -10,7 +10,8 @@ import contextlib
 import json
 import ssl
 import threading
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -47,6 +48,8 @@ class FaultyProxy:
     Attributes:
         requests: everything that was forwarded.
         refuse: called with each request; a status code means that it is answered with that instead.
+        retry_after: seconds that a refusal asks to wait; None says nothing.
+        refused: when each request was refused, in monotonic seconds.
         after_write: called when the API server has answered a write, before the operator hears of it.
     """
 
@@ -57,8 +60,11 @@ class FaultyProxy:
         self._tls.load_cert_chain(*certificate.write(plane.directory / "proxy"))
         self.requests: list[Request] = []
         self.refuse: Callable[[Request], int | None] = lambda _: None
+        self.retry_after: int | None = None
+        self.refused: list[tuple[float, Request]] = []
         self.after_write: Callable[[Request], None] = lambda _: None
         self._watches: dict[asyncio.Task[object], web.StreamResponse] = {}
+        self._paths: dict[web.StreamResponse, str] = {}
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="proxy", daemon=True)
         self.port = 0
@@ -91,6 +97,18 @@ class FaultyProxy:
             return len(watches)
 
         return asyncio.run_coroutine_threadsafe(cut(), self._loop).result(10)
+
+    def send(self, path: str, events: Iterable[Mapping[str, object]]) -> int:
+        """Send events into every open watch whose path ends so; returns how many there were."""
+        lines = b"".join(json.dumps(event).encode() + b"\n" for event in events)
+
+        async def send() -> int:
+            found = [stream for stream in self._watches.values() if self._paths[stream].endswith(path)]
+            for stream in found:
+                await stream.write(lines)
+            return len(found)
+
+        return asyncio.run_coroutine_threadsafe(send(), self._loop).result(60)
 
     def __enter__(self) -> FaultyProxy:
         self._thread.start()
@@ -129,7 +147,10 @@ class FaultyProxy:
         asked = Request(incoming.method, incoming.path, incoming.query_string)
         code = self.refuse(asked)
         if code is not None:
-            return web.json_response({"kind": "Status", "code": code, "message": "by the test"}, status=code)
+            self.refused.append((time.monotonic(), asked))
+            wait = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
+            said = {"kind": "Status", "code": code, "message": "by the test"}
+            return web.json_response(said, status=code, headers=wait)
         self.requests.append(asked)
         headers = {name: value for name, value in incoming.headers.items() if name not in _DROPPED}
         async with self._session.request(
@@ -155,11 +176,12 @@ class FaultyProxy:
         task = asyncio.current_task()
         assert task is not None
         self._watches[task] = outgoing
+        self._paths[outgoing] = incoming.path
         try:
             # An operator that was killed hears no more: that is what the proxy is for.
             with contextlib.suppress(ConnectionResetError):
                 async for chunk in answer.content.iter_any():
                     await outgoing.write(chunk)
         finally:
-            del self._watches[task]
+            del self._watches[task], self._paths[outgoing]
         return outgoing

@@ -9,11 +9,14 @@ import sys
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 
 from tests.cluster.waiting import wait_until
+
+OPERATOR = ("detectron_operator",)
+"""The module that is the operator."""
 
 
 def free_port() -> int:
@@ -28,10 +31,17 @@ class Operator:
     """`python -m detectron_operator` in `directory`, against the API server of `kubeconfig`.
 
     Args:
+        program: a module to run in place of the operator's own, with arguments of its own.
         settings: flags, with underscores for dashes.
     """
 
-    def __init__(self, directory: Path, kubeconfig: Path, **settings: object) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        kubeconfig: Path,
+        program: Sequence[str] = OPERATOR,
+        **settings: object,
+    ) -> None:
         self.health_port, self.metrics_port = free_port(), free_port()
         chosen: dict[str, object] = {
             "trainer_image": "trainer:test",
@@ -44,7 +54,7 @@ class Operator:
         }
         chosen |= settings
         flags = [f"--{name.replace('_', '-')}={value}" for name, value in chosen.items()]
-        self._command = [sys.executable, "-m", "detectron_operator", *flags]
+        self._command = [sys.executable, "-m", *program, *flags]
         self._env = os.environ | {"KUBECONFIG": str(kubeconfig)}
         self._log = directory / "operator.log"
         self._process: subprocess.Popen[bytes] | None = None

@@ -30,8 +30,8 @@ def start_candidate(plane: ControlPlane, space: Space, start_operator: StartOper
     lease = f"{space.api.namespace}/the-operator"
     grant_lease(plane, lease)
 
-    def start(kubeconfig: Path | None = None, **settings: object) -> Operator:
-        return start_operator(kubeconfig, lease=lease, lease_duration=DURATION, **settings)
+    def start(kubeconfig: Path | None = None) -> Operator:
+        return start_operator(kubeconfig, lease=lease, lease_duration=DURATION)
 
     return start
 

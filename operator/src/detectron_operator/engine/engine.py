@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 
@@ -153,7 +152,7 @@ class Engine:
         if not self.started:
             return []
         found = []
-        silence = time.time() - self._resync.last
+        silence = self._resync.age
         if silence > MISSED_RESYNCS * self._settings.resync_period:
             found.append(f"the last complete list from the API server is {silence:.0f} s old")
         if self._queue.oldest_age > STUCK:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -32,7 +33,8 @@ class Resync:
         news: told each job for which a list said something new, and each job once in every resync.
         period: seconds between two resyncs that nobody asked for, give or take a tenth, so that operators do
             not list in step.
-        clock: Unix time.
+        clock: Unix time; only for the metric.
+        monotonic: seconds of a clock that nobody sets.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class Resync:
         news: Callable[[Key], None],
         period: float,
         clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._client = client
         self._cache = cache
@@ -50,9 +53,16 @@ class Resync:
         self._news = news
         self._period = period
         self._clock = clock
+        self._monotonic = monotonic
+        self._began = -math.inf
         self._asked = asyncio.Event()
         self.last = 0.0
         """Unix time at which the last complete one began; 0 before the first."""
+
+    @property
+    def age(self) -> float:
+        """Seconds since the last complete one began; infinite before the first."""
+        return self._monotonic() - self._began
 
     async def once(self) -> None:
         """List everything and have every job looked at.
@@ -60,13 +70,13 @@ class Resync:
         Raises:
             KubeError: a list failed; what was listed before it is noted.
         """
-        began = self._clock()
+        last, began = self._clock(), self._monotonic()
         self._cache.jobs.forget_the_gone()
         self._cache.pods.forget_the_gone()
         stale: set[Key] = set()
         for scope in self._scopes:
             stale |= await self._compare(scope)
-        self.last = began
+        self.last, self._began = last, began
         for key in stale | self._cache.jobs.names():
             self._news(key)
 
