@@ -46,6 +46,13 @@ def test_last_document_fits_its_schema_and_tells_the_end(finished: Run) -> None:
     assert {"tiny_test/bbox/AP50", "tiny_test/segm/AP50"} <= values.keys()
 
 
+def test_last_document_tells_what_the_process_did(finished: Run) -> None:
+    work = finished.message["work"]
+    assert work["trainedIterations"] == 12
+    assert 0 < work["iterationSecondsP99"] < work["trainingSeconds"] <= 12 * work["iterationSecondsP99"]
+    assert min(work[f"{phase}Seconds"] for phase in ("starting", "evaluating", "checkpointing")) > 0
+
+
 def test_metrics_file_holds_each_iteration_once(finished: Run) -> None:
     assert [row["iteration"] for row in finished.rows] == list(range(12))
     for row in finished.rows:
