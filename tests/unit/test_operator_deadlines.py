@@ -9,10 +9,21 @@ from typing import Any
 import pytest
 
 from detectron_operator import progress as progress_document
-from detectron_operator.plan import DeletePod, Event, Refusal
+from detectron_operator.api import SpecError
+from detectron_operator.plan import DeletePod, Event, Plan, Refusal, plan_invalid
 from detectron_operator.plan.stalling import MARGIN, PROBED, QUIET
 from detectron_operator.progress import Progress
-from tests.unit.operator_objects import after, document, failed, gang, pod, succeeded, suspended, work
+from tests.unit.operator_objects import (
+    after,
+    document,
+    failed,
+    gang,
+    pod,
+    raw_job,
+    succeeded,
+    suspended,
+    work,
+)
 from tests.unit.test_operator_plan import GANG_1, Life, children, running
 
 
@@ -247,6 +258,15 @@ class TestFinished:
         assert (look.delete_job, look.requeue_after) == (False, 40)
         life.now = after(60)
         assert life.look(self.BOTH).delete_job
+
+    def test_so_is_one_that_could_not_be_honoured(self) -> None:
+        raw = raw_job(numNodes=0, runPolicy=policy(ttlSecondsAfterFinished=60))
+        error = SpecError("spec.numNodes", "is 0")
+        raw["status"] = plan_invalid(raw, error, after(0)).status
+        assert plan_invalid(raw, error, after(20)) == Plan(requeue_after=40)
+        assert plan_invalid(raw, error, after(60)) == Plan(delete_job=True)
+        raw["spec"]["runPolicy"] = "none"
+        assert plan_invalid(raw, error, after(60)) == Plan()
 
     def test_its_time_can_be_changed(self) -> None:
         life = self.ended()

@@ -13,7 +13,7 @@ from detectron_operator.gang import assemble, latest_progress
 from detectron_operator.loss import next_loss
 from detectron_operator.observed import Pod
 from detectron_operator.plan.checking import check, dismissed, unchecked
-from detectron_operator.plan.cleaning import clean_up
+from detectron_operator.plan.cleaning import clean_up, clean_up_invalid
 from detectron_operator.plan.deadlines import left_to_run, too_long
 from detectron_operator.plan.finishing import succeed
 from detectron_operator.plan.replacing import is_replaceable, overdue, patience_left, replace_lost
@@ -69,11 +69,14 @@ def plan(
 def plan_invalid(raw: Mapping[str, object], error: SpecError, now: datetime) -> Plan:
     """The step for an object that cannot be parsed: Failed with reason InvalidSpec, once and for good."""
     metadata = raw.get("metadata")
-    generation = metadata.get("generation") if isinstance(metadata, Mapping) else None
+    known = metadata if isinstance(metadata, Mapping) else {}
+    if known.get("deletionTimestamp") is not None:
+        return Plan()
+    generation = known.get("generation")
     status = raw.get("status")
     stored = status if isinstance(status, Mapping) else {}
     if stored.get("phase") in reasons.TERMINAL:
-        return Plan()
+        return clean_up_invalid(raw.get("spec"), stored, now)
     observed = generation if isinstance(generation, int) else 0
     desired = statuses.invalid(stored, generation=observed, message=str(error), now=now)
     return Plan(status=desired, events=(Event(reasons.INVALID_SPEC, str(desired["message"]), "Warning"),))
