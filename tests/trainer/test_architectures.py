@@ -148,6 +148,7 @@ def train(manifest: dict[str, Any], folder: Path, world: World) -> tuple[list[di
         board=board,
         registry=CollectorRegistry(),
         clock=lambda: now,
+        leave=lambda verdict: pytest.fail(verdict.message),
         downloads=folder / "downloads",
     )
     TrainingRun(life).train(StopRequest())

@@ -132,3 +132,20 @@ def test_an_elastic_gang_goes_on_with_fewer_pods_and_takes_in_more(
     assert first.verdict["reason"] == "Preempted", first.log
     assert first.message["worldSize"] == 2
     assert [row["iteration"] for row in first.rows] == list(range(len(first.rows)))
+
+
+def test_rank_0_does_not_wait_for_a_silent_peer_when_it_is_told_to_stop(
+    launcher: Launcher, tiny_data: Path
+) -> None:
+    gang = Gang(launcher, tiny.job(tiny_data, overrides=(*LONG, "SOLVER.MAX_ITER 100000")))
+    first, second = gang.start(0), gang.start(1)
+    first.wait_for_row(5)
+    for process in [psutil.Process(second.process.pid), worker(second)]:
+        process.suspend()
+    first.process.terminate()
+    assert first.wait() == 128 + signal.SIGTERM, first.log
+    completed = first.message["iteration"]
+    assert first.verdict["reason"] == "Preempted"
+    assert first.verdict["message"].startswith(f"stopped after iteration {completed} without the other ranks")
+    assert first.message["lastCheckpoint"]["iteration"] == completed
+    assert (first.output / "last_checkpoint").read_text() == f"model_{completed - 1:07d}.pth"

@@ -96,12 +96,12 @@ def _run(
     rank, speaks_for_pod = int(environment["RANK"]), environment["LOCAL_RANK"] == "0"
 
     def leave(verdict: Verdict) -> None:
-        _logger.error("rank %s failed and this process waits for it: %s", verdict.rank, verdict.message)
+        _logger.error("leaving, as the main thread waits for other ranks: %s", verdict.message)
         _say_last_word(pod, board, verdict)
         if _is_final(verdict):
             end_for_good(environment)
         logging.shutdown()
-        os._exit(1)
+        os._exit(EXIT_CODES.get(verdict.reason, 1))
 
     try:
         job = read_job(pod.manifest)
@@ -122,6 +122,7 @@ def _run(
                 board=board,
                 registry=registry,
                 clock=_now,
+                leave=leave,
                 downloads=cache_folder(environment),
             )
             _live(life, stop)

@@ -23,6 +23,7 @@ from detectron_trainer.gang.world import World
 from detectron_trainer.job.manifest import Job
 from detectron_trainer.job.pod import Pod
 from detectron_trainer.progress.board import ProgressBoard
+from detectron_trainer.progress.parts import Verdict
 from detectron_trainer.recipe.recipe import Recipe
 
 
@@ -30,8 +31,8 @@ from detectron_trainer.recipe.recipe import Recipe
 class Life:
     """What to train on this rank, where, with whom, and whom to tell.
 
-    `recipe` builds what the config describes, of which `cfg` has the settings. `clock` tells the time of day;
-    `downloads` is the folder that weights are downloaded to.
+    `recipe` builds what the config describes, of which `cfg` has the settings. `clock` tells the time of day,
+    `leave` ends this process with a verdict; `downloads` is the folder that weights are downloaded to.
     """
 
     job: Job
@@ -42,6 +43,7 @@ class Life:
     board: ProgressBoard
     registry: CollectorRegistry
     clock: Callable[[], datetime]
+    leave: Callable[[Verdict], None]
     downloads: Path
 
     @cached_property

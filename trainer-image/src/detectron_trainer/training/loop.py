@@ -196,6 +196,20 @@ class TrainingLoop:
         if self._world.is_main and averaged is not None:
             self._checkpoints.save_weights(AVERAGE, self._training.evaluated)
 
+    def abandon(self) -> bool:
+        """From another thread: save what rank 0 holds while the loop waits for ranks that do not answer.
+
+        Returns whether the loop waits; it then does so for good, and the process is to end.
+        """
+        if not self._stepper.seize():
+            return False
+        self._rescue()
+        try:
+            self._checkpoints.wait()
+        except TrainingError as error:
+            _logger.error("the checkpoint in the background is lost: %s", error)
+        return True
+
     def _rescue(self) -> None:
         """Save what rank 0 holds when a peer is lost, or anything else broke a step off, and ask nobody.
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 
 import torch
@@ -71,6 +72,18 @@ class Stepper:
         self._world = world
         self.applying = False
         """Whether the optimizer changes weights just now: after an error in that they are of no iteration."""
+        self._turn = threading.Lock()
+        self._waiting = False
+
+    def seize(self) -> bool:
+        """From another thread: keep for good a step that waits for the other ranks from changing weights.
+
+        Returns whether there is one: then all state is that of the last completed iteration.
+        """
+        self._turn.acquire()
+        if not self._waiting:
+            self._turn.release()
+        return self._waiting
 
     def step(self, batch: Batch, iteration: int, state: RankState) -> StepReport:
         """Train on this rank's `batch`; all ranks call it.
@@ -80,15 +93,16 @@ class Stepper:
         """
         optimizer, scaler = self._training.optimizer, self._training.scaler
         optimizer.zero_grad()
-        *parts, last = self._parts(batch)
-        means: dict[str, Tensor] = {}
-        for part in parts:
-            with self._without_reduction():
-                self._backward(self._forward(part, means))
-        total = self._forward(last, means)
-        sums, exchange = self._begin_exchange(means, state)
-        self._backward(total)
-        report = self._end_exchange(means, sums, exchange, iteration)
+        with self._waiting_for_others():
+            *parts, last = self._parts(batch)
+            means: dict[str, Tensor] = {}
+            for part in parts:
+                with self._without_reduction():
+                    self._backward(self._forward(part, means))
+            total = self._forward(last, means)
+            sums, exchange = self._begin_exchange(means, state)
+            self._backward(total)
+            report = self._end_exchange(means, sums, exchange, iteration)
         norm = self._clip()
         self.applying = True
         scaler.step(optimizer)
@@ -97,6 +111,16 @@ class Stepper:
             self._training.averaged.update_parameters(self._training.model)
         self.applying = False
         return replace(report, gradient_norm=norm)
+
+    @contextmanager
+    def _waiting_for_others(self) -> Iterator[None]:
+        self._waiting = True
+        try:
+            yield
+        finally:
+            # Where another thread has seized the step, this one goes no further.
+            with self._turn:
+                self._waiting = False
 
     def _parts(self, batch: Batch) -> list[Batch]:
         size = len(batch) // self._accumulation

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from contextlib import closing
+from functools import partial
 
 import detectron_trainer.detectron2_compat  # noqa: F401  # isort: skip
 
@@ -26,8 +27,10 @@ from detectron_trainer.data.readable_images import UnreadableImages
 from detectron_trainer.evaluation.evaluation import is_owed, read_results
 from detectron_trainer.evaluation.round import EvaluationRound
 from detectron_trainer.failures import NonFiniteLossError
+from detectron_trainer.gang.overdue_stop import OverdueStop
 from detectron_trainer.gang.stop import StopRequest
 from detectron_trainer.model.assembly import Training, build_training, distribute
+from detectron_trainer.progress.parts import Reason, Verdict
 from detectron_trainer.training.life import Life
 from detectron_trainer.training.loop import TrainingLoop
 from detectron_trainer.training.precise_bn import PreciseBN
@@ -120,7 +123,8 @@ class TrainingRun:
             patience=self._patience(),
             clock=time.perf_counter,
         )
-        with closing(reporter), checkpoints.completed(), closing(trace):
+        watch = OverdueStop(stop, self._life.board, partial(self._abandon, loop))
+        with closing(reporter), checkpoints.completed(), closing(trace), watch:
             batches = training_batches(recipe, cfg, world, lineage, unreadable)
             self._restore_randomness(point)
             try:
@@ -129,6 +133,17 @@ class TrainingRun:
                 if self._may_roll_back():
                     reporter.withdraw()
                 raise
+
+    def _abandon(self, loop: TrainingLoop) -> bool:
+        if not loop.abandon():
+            return False
+        iteration = self._life.board.snapshot().iteration
+        message = f"stopped after iteration {iteration} without the other ranks, which do not answer"
+        rank = self._life.world.rank
+        self._life.leave(
+            Verdict(reason=Reason.PREEMPTED, message=message, retryable=True, rank=rank, iteration=iteration)
+        )
+        return True
 
     def _patience(self) -> int | None:
         early = self._life.job.spec.training.early_stopping
