@@ -91,6 +91,8 @@ VARIANTS = [
                 "categories": 80,
                 "writers": ["my_pkg.log:Writer"],
                 "tls": {"secretName": "metrics-tls"},
+                "wandb": {"project": "digits", "entity": "us", "mode": "offline"},
+                "mlflow": {"trackingUri": "https://mlflow.example", "experiment": "digits"},
             },
             "spec/training": {
                 "maxUnreadableImages": 10,
@@ -358,6 +360,12 @@ BAD = [
         ("spec", "spec.mapper is of our own loop"),
     ),
     Case("too many categories", {"spec/metrics": {"categories": 501}}, ("spec.metrics.categories",)),
+    Case("a tracker without a project", {"spec/metrics": {"wandb": {}}}, ("spec.metrics.wandb.project",)),
+    Case(
+        "a tracker that is no server",
+        {"spec/metrics": {"mlflow": {"trackingUri": "/mlruns", "experiment": "e"}}},
+        ("spec.metrics.mlflow.trackingUri",),
+    ),
     Case("TLS without a secret", {"spec/metrics": {"tls": {}}}, ("spec.metrics.tls.secretName",)),
     Case(
         "TLS of another namespace's secret",

@@ -29,6 +29,7 @@ def judge_settings(job: Job, cfg: CfgNode, world_size: int) -> Iterator[Problem]
     for size in _world_sizes(job, world_size):
         yield from _judge_batch(job, cfg, size)
     yield from _judge_dataset_names(cfg, job.spec.evaluation)
+    yield from _judge_trackers(job)
     if not is_lazy(job):
         yield from _judge_architecture(cfg)
     if job.spec.trainer is None:
@@ -81,6 +82,16 @@ def _judge_architecture(cfg: CfgNode) -> Iterator[Problem]:
         yield Problem(
             WHERE, f"MODEL.META_ARCHITECTURE {architecture} is none of {known}; is a plugin missing?"
         )
+
+
+def _judge_trackers(job: Job) -> Iterator[Problem]:
+    for package in ("wandb", "mlflow"):
+        wanted = getattr(job.spec.metrics, package) is not None
+        if wanted and importlib.util.find_spec(package) is None:
+            message = f"needs the package {package}, which this image does not have: install"
+            yield Problem(
+                f"spec.metrics.{package}", f"{message} detectron-trainer[{package}] in one of yours"
+            )
 
 
 def _judge_best(job: Job, cfg: CfgNode) -> Iterator[Problem]:

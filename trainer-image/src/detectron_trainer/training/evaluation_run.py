@@ -106,6 +106,7 @@ class EvaluationRun:
             max(0, completed - 1),
             metrics=metrics,
             config=life.recipe.dump(life.cfg),
+            trackers=life.trackers(),
         )
 
     def _report(

@@ -14,6 +14,7 @@ import detectron_trainer.detectron2_compat  # noqa: F401  # isort: skip
 import torch
 from detectron2.config import CfgNode
 from detectron2.utils.env import seed_all_rng
+from detectron2.utils.events import EventWriter
 from prometheus_client import CollectorRegistry
 
 from detectron_trainer.atomic_file import replaced_atomically
@@ -22,6 +23,7 @@ from detectron_trainer.checkpointing.weights import shared_weights
 from detectron_trainer.gang.world import World
 from detectron_trainer.job.manifest import Job
 from detectron_trainer.job.pod import Pod
+from detectron_trainer.metrics.trackers import mlflow_writer, wandb_writer
 from detectron_trainer.progress.board import ProgressBoard
 from detectron_trainer.progress.parts import Verdict
 from detectron_trainer.recipe.recipe import Recipe
@@ -62,6 +64,21 @@ class Life:
         weights = self.job.spec.weights
         sha256 = weights.sha256 if weights is not None else None
         return shared_weights(self.world, self.cfg.MODEL.WEIGHTS, sha256, self.downloads, here=here)
+
+    def trackers(self) -> list[EventWriter]:
+        """The writers for the experiment trackers that the job names, on rank 0."""
+        name, metrics = self.job.metadata.name, self.job.spec.metrics
+        folder = self.pod.output
+        writers: list[EventWriter] = []
+        if (wandb := metrics.wandb) is not None:
+            project, entity, mode = wandb.project, wandb.entity, wandb.mode
+            writers.append(wandb_writer(folder, name, project=project, entity=entity, mode=mode))
+        if (mlflow := metrics.mlflow) is not None:
+            server, experiment = mlflow.tracking_uri, mlflow.experiment
+            writers.append(
+                mlflow_writer(folder, name, self.clock, tracking_uri=server, experiment=experiment)
+            )
+        return writers
 
     def prepare(self, cfg: CfgNode, earlier_seed: int | None) -> int:
         """Seed all generators, each rank's differently, and apply the config's settings of PyTorch.

@@ -90,7 +90,13 @@ class OwnTraining:
             return silent_reporter(life.cfg, life.board, metrics.period)
         drop_rows_from(life.pod.output / "metrics.json", completed)
         return observing_reporter(
-            life.cfg, life.board, life.registry, completed, metrics=metrics, config=life.recipe.dump(life.cfg)
+            life.cfg,
+            life.board,
+            life.registry,
+            completed,
+            metrics=metrics,
+            config=life.recipe.dump(life.cfg),
+            trackers=life.trackers(),
         )
 
     def _call(self, cfg: CfgNode, loop: ObservedLoop, *, resume: bool) -> None:

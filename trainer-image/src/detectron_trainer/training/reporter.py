@@ -119,6 +119,7 @@ def main_reporter(
     *,
     metrics: Metrics,
     config: str,
+    trackers: Sequence[EventWriter],
 ) -> Reporter:
     """The reporter of rank 0, which goes on after `start` iterations in the output folder's files.
 
@@ -137,6 +138,7 @@ def main_reporter(
         TensorboardXWriter(str(folder), purge_step=first_row),
         prometheus,
         ProgressWriter(board, max_iter),
+        *trackers,
     ]
     return Reporter(writers, prometheus, board, period=metrics.period, max_iter=max_iter)
 
@@ -149,11 +151,12 @@ def observing_reporter(
     *,
     metrics: Metrics,
     config: str,
+    trackers: Sequence[EventWriter],
 ) -> Reporter:
     """The reporter of rank 0 beside a loop that writes metrics.json and TensorBoard itself."""
     max_iter = cfg.SOLVER.MAX_ITER
     prometheus = _prometheus(cfg, board, registry, start, metrics, config)
-    writers = [*_own_writers(cfg, metrics), prometheus, ProgressWriter(board, max_iter)]
+    writers = [*_own_writers(cfg, metrics), prometheus, ProgressWriter(board, max_iter), *trackers]
     return Reporter(writers, prometheus, board, period=metrics.period, max_iter=max_iter, keeps_images=True)
 
 

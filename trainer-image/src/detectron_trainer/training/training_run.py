@@ -190,6 +190,7 @@ class TrainingRun:
             first_row,
             metrics=metrics,
             config=self._life.recipe.dump(cfg),
+            trackers=self._life.trackers(),
         )
         if point.path is not None:
             reporter.checkpoint(point.path, point.completed)

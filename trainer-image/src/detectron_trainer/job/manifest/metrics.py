@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from detectron_trainer.job.manifest.part import Part, Reference
+from detectron_trainer.job.manifest.trackers import Mlflow, Wandb
 
 ScalarPattern = Annotated[str, Field(min_length=1, max_length=128)]
 
@@ -21,3 +22,5 @@ class Metrics(Part):
     categories: Annotated[int, Field(ge=0, le=500)] = 0
     writers: Annotated[tuple[Reference, ...], Field(max_length=8)] = ()
     tls: MetricsTLS | None = None
+    wandb: Wandb | None = None
+    mlflow: Mlflow | None = None
