@@ -83,7 +83,12 @@ def heal_network() -> None:
 
 
 def fill_output(trial: Trial) -> Path:
-    """Leave no room on the volume of the output; returns the file that takes it."""
+    """Leave no room on the volume of the output; returns the file that takes it.
+
+    Raises:
+        CommandError: the output has no volume of its own; the machine's is not to be filled.
+    """
+    run("mountpoint", str(trial.output))
     filler = trial.output / "filler"
     trial.strike()
     free = shutil.disk_usage(trial.output).free

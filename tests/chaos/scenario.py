@@ -33,6 +33,7 @@ class Scenario:
         within: seconds from the fault (or from its repair) to the first new iteration, that are the aim.
         notice_within: seconds until the status says `cause`, that are the aim.
         overrides, env, spec: of the job.
+        volume: the size of a volume of its own for the output, where one is needed.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Scenario:
     overrides: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
     spec: Mapping[str, Any] = field(default_factory=dict)
+    volume: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,13 +75,16 @@ def run(scenario: Scenario, release: Release, kubectl: Kubectl) -> Outcome:
     """Run a scenario to its end on a job of its own."""
     load = os.getloadavg()[0]
     manifest = small(scenario.name, *scenario.overrides, env=dict(scenario.env), **scenario.spec)
-    with trial(release, kubectl, manifest) as running:
+    with trial(release, kubectl, manifest, scenario.volume) as running:
         try:
             scenario.act(running)
-            status = _gone(running) if scenario.ends == DELETED else _end(running)
+            status = {"phase": DELETED} if scenario.ends == DELETED else _end(running)
+            wrong = _wrong(scenario, running, status)
+            running.job.delete()
+            _wait_gone(running)
         except (TimeoutError, CommandError, JobError, KubectlError) as error:
-            return _outcome(scenario, running, running.job.status(), load, [str(error)])
-        return _outcome(scenario, running, status, load, _wrong(scenario, running, status))
+            return _outcome(scenario, running, running.told.latest, load, [str(error)])
+        return _outcome(scenario, running, status, load, wrong)
 
 
 def _end(running: Trial) -> dict[str, Any]:
@@ -94,9 +99,8 @@ def _end(running: Trial) -> dict[str, Any]:
     return job.status()
 
 
-def _gone(running: Trial) -> dict[str, Any]:
+def _wait_gone(running: Trial) -> None:
     wait_until(lambda: not running.job.children(), 3 * MINUTES, "the job's children to be gone", 0.3)
-    return {"phase": DELETED}
 
 
 def _wrong(scenario: Scenario, running: Trial, status: Mapping[str, Any]) -> list[str]:

@@ -272,6 +272,7 @@ SCENARIOS = (
         name="output-full",
         fault="output volume full; room made, job applied again",
         act=_training(_fill_output),
+        volume="64m",
         cause="OutputNotWritable",
         repeats=CHECKPOINT_PERIOD,
         within=GANG,

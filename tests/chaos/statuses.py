@@ -61,6 +61,11 @@ class StatusWatch:
         self._over.set()
         self._thread.join()
 
+    @property
+    def latest(self) -> Mapping[str, Any]:
+        """The last status; empty before the first."""
+        return self.seen[-1].status if self.seen else {}
+
     def noticed(self, cause: str, since: float) -> float | None:
         """Seconds from `since` until the operator named this cause; None if it never did."""
         return next((seen.at - since for seen in self.seen if seen.at > since and seen.cause == cause), None)

@@ -16,6 +16,7 @@ from tests.chaos.iterations import IterationWatch
 from tests.chaos.statuses import StatusWatch
 from tests.cluster import storage
 from tests.cluster.cluster import Cluster
+from tests.cluster.command import run
 from tests.cluster.kubectl import Kubectl
 from tests.cluster.node import Node
 from tests.cluster.release import Release
@@ -93,8 +94,13 @@ def output_folder(kubectl: Kubectl, job: str) -> Path:
 
 
 @contextmanager
-def trial(release: Release, kubectl: Kubectl, manifest: dict[str, Any]) -> Iterator[Trial]:
-    """Apply a job and watch it; afterwards it is gone, with its output, and the cluster is as it was."""
+def trial(
+    release: Release, kubectl: Kubectl, manifest: dict[str, Any], volume: str | None = None
+) -> Iterator[Trial]:
+    """Apply a job and watch it; afterwards it is gone, with its output, and the cluster is as it was.
+
+    `volume` is the size, as mount takes it, of a volume of its own for the output.
+    """
     cluster, name = release.cluster, str(manifest["metadata"]["name"])
     folder = output_folder(kubectl, name)
     job = TrainingJob(kubectl, manifest)
@@ -105,7 +111,11 @@ def trial(release: Release, kubectl: Kubectl, manifest: dict[str, Any]) -> Itera
         StatusWatch(api, name) as told,
     ):
         undo.callback(shutil.rmtree, folder, ignore_errors=True)
-        undo.callback(kubectl, "delete", "dtj", name, "--ignore-not-found", timeout=180)
+        if volume is not None:
+            folder.mkdir()
+            run("mount", "-t", "tmpfs", "-o", f"size={volume},mode=0777", "output", str(folder))
+            undo.callback(run, "umount", "--lazy", str(folder))
+        undo.callback(job.delete)
         job.apply()
         yield Trial(cluster, release, job, trained, told, undo)
 

@@ -40,7 +40,7 @@ class TrainingJob:
         self.kubectl("patch", "dtj", self.name, "--type=merge", "-p", patch)
 
     def delete(self) -> None:
-        self.kubectl("delete", "dtj", self.name, timeout=180)
+        self.kubectl("delete", "dtj", self.name, "--ignore-not-found", timeout=180)
 
     def read(self) -> dict[str, Any]:
         """The whole object."""
