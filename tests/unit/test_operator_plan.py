@@ -31,6 +31,8 @@ from tests.unit.operator_objects import (
     verdict,
 )
 
+TAKEN_AWAY = {"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI"}
+
 
 class Life:
     """A job whose every plan is written down, as the engine does."""
@@ -398,6 +400,8 @@ class TestFailure:
             ([failed(0, reason="ProcessFailed"), failed(1, reason="OutOfMemory")], "OutOfMemory"),
             ([failed(0, reason="OutOfMemory"), failed(1, reason="CheckpointCorrupt")], "OutOfMemory"),
             ([failed(0), failed(1, reason="OutOfMemory")], "OutOfMemory"),
+            ([pod(0, 0), pod(0, 1, deleting=True)], "PodDeleted"),
+            ([pod(0, 0), pod(0, 1, deleting=True, conditions=[TAKEN_AWAY])], "PodDisrupted"),
         ],
     )
     def test_the_most_telling_cause(self, pods: list[Pod], reason: str) -> None:

@@ -88,7 +88,7 @@ def why_ended(job: str, attempt: int, pods: Iterable[Pod], *, expected: int, now
     observed = {pod.index: pod for pod in pods}
     endings = of_pods(observed.values())
     endings += [
-        _disrupted(pod, f"deleted while it ran on {pod.node or 'no node'}", reasons.POD_DELETED)
+        _taken_away(pod)
         for pod in observed.values()
         if expected and pod.alive and pod.deleting and not is_lost(pod, now)
     ]
@@ -112,10 +112,8 @@ def _of_pod(pod: Pod) -> Ending:
     killed = pod.reason == "OOMKilled" and verdict is not None and verdict.reason == reasons.PROCESS_FAILED
     if verdict is not None and verdict.reason != reasons.COMPLETED and not killed:
         return _judged(pod, verdict)
-    if pod.disruption:
-        return _disrupted(pod, f"{pod.disruption}: {pod.message or 'taken away'}", reasons.POD_DISRUPTED)
-    if pod.deleting:
-        return _disrupted(pod, f"deleted while it ran on {pod.node or 'no node'}", reasons.POD_DELETED)
+    if pod.disruption or pod.deleting:
+        return _taken_away(pod)
     if pod.exit_code is None and pod.reason != "Evicted":
         return _disrupted(
             pod, f"{pod.reason}: {pod.message or 'not taken by its node'}", reasons.POD_REJECTED
@@ -133,6 +131,13 @@ def _of_pod(pod: Pod) -> Ending:
 def hung(first: Pod, message: str) -> Ending:
     """The end of a gang that no longer gets on, told of node 0: whoever hangs, rank 0 waits for it."""
     return _ending(first, reasons.PROGRESS_DEADLINE_EXCEEDED, message, "Restart")
+
+
+def _taken_away(pod: Pod) -> Ending:
+    """By the cluster, which writes down why before it deletes, or by somebody who deleted the pod."""
+    if pod.disruption:
+        return _disrupted(pod, f"{pod.disruption}: {pod.message or 'taken away'}", reasons.POD_DISRUPTED)
+    return _disrupted(pod, f"deleted while it ran on {pod.node or 'no node'}", reasons.POD_DELETED)
 
 
 def _out_of_reach(pod: Pod) -> Ending:
