@@ -2,6 +2,7 @@
 
 ``TINY_FAULT='{"kind": "nan", "rank": 1, "step": 3}'`` picks kind, rank and the 0-based number of the forward
 pass in this process. Steps of training and of inference (kind ``evaluation-sigterm``) count apart.
+`FaultyMapper`, as the job's mapper, has its own (kind ``loading-sigterm``) where it reads its first image.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from detectron2.data import DatasetMapper
 from detectron2.modeling import META_ARCH_REGISTRY, GeneralizedRCNN
 
 FAULT: dict[str, Any] = json.loads(os.environ.get("TINY_FAULT", "{}"))
@@ -37,6 +39,23 @@ class FaultyRCNN(GeneralizedRCNN):  # type: ignore[misc]
             self.inferences += 1
         happens = step == FAULT["step"] and self.training != FAULT["kind"].startswith("evaluation-")
         return _accident(FAULT["kind"].removeprefix("evaluation-"), losses) if happens else losses
+
+
+class FaultyMapper(DatasetMapper):  # type: ignore[misc]
+    """`DatasetMapper` with the accident of `FAULT` at the first image, in the process that reads it."""
+
+    def __init__(self, cfg: Any, is_train: bool) -> None:
+        super().__init__(cfg, is_train)
+        self._is_due = is_train and FAULT.get("kind", "").startswith("loading-")
+
+    def __call__(self, dataset_dict: dict[str, Any]) -> Any:
+        if self._is_due:
+            self._is_due = False
+            if FAULT["kind"] == "loading-raise":
+                raise RuntimeError("the mapper's accident")
+            # The training process waits for this very image.
+            os.kill(os.getppid(), signal.SIGTERM)
+        return super().__call__(dataset_dict)
 
 
 def _accident(kind: str, losses: Any) -> Any:

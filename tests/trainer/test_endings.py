@@ -70,7 +70,7 @@ def test_out_of_memory_is_a_reason_of_its_own(launcher: Launcher, tiny_data: Pat
 def test_an_invalid_config_names_every_problem_and_is_final(launcher: Launcher, tiny_data: Path) -> None:
     job: dict[str, Any] = tiny.job(
         tiny_data,
-        spec={"plugins": ["no_such_plugin"]},
+        spec={"plugins": ["no_such_plugin"], "trainer": "tests.trainer.tiny:no_such_trainer"},
         overrides=("SOLVER.BASE_LRR 0.1", "SOLVER.IMS_PER_BATCH 3"),
     )
     job["spec"]["datasets"][0]["annotations"] = "/nowhere.json"
@@ -87,6 +87,8 @@ def test_an_invalid_config_names_every_problem_and_is_final(launcher: Launcher, 
         "directory: '/nowhere/tls.crt'",
         "spec.plugins[0]: no_such_plugin cannot be imported: "
         "ModuleNotFoundError: No module named 'no_such_plugin'",
+        "spec.trainer: tests.trainer.tiny:no_such_trainer cannot be imported: ImportError: tests.trainer.tiny "
+        "has no no_such_trainer: module 'tests.trainer.tiny' has no attribute 'no_such_trainer'",
     ]
 
 
@@ -133,6 +135,28 @@ def damaged_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     os.truncate(folder / "train" / "images" / "7.png", 80)
     (folder / "train" / "images" / "9.png").unlink()
     return folder
+
+
+def with_faulty_mapper(data: Path) -> dict[str, Any]:
+    """The tiny job, whose images a data worker reads."""
+    spec = {"plugins": ["tests.trainer.faults"], "mapper": "tests.trainer.faults:FaultyMapper"}
+    return tiny.job(data, spec=spec, overrides=("DATALOADER.NUM_WORKERS 1", "SOLVER.MAX_ITER 100000"))
+
+
+def test_what_a_data_worker_raises_is_the_verdict(launcher: Launcher, tiny_data: Path) -> None:
+    run = launcher.run(with_faulty_mapper(tiny_data), fault={"kind": "loading-raise"})
+    assert run.verdict["reason"] == "ProcessFailed", run.log
+    assert "RuntimeError: the mapper's accident" in run.verdict["message"]
+    assert run.verdict["rank"] == 0
+
+
+def test_a_stop_while_the_first_images_are_read_saves_the_first_iteration(
+    launcher: Launcher, tiny_data: Path
+) -> None:
+    run = launcher.run(with_faulty_mapper(tiny_data), fault={"kind": "loading-sigterm"})
+    assert run.verdict["reason"] == "Preempted", run.log
+    assert run.verdict["iteration"] == run.message["lastCheckpoint"]["iteration"] == 1
+    assert [row["iteration"] for row in run.rows] == [0]
 
 
 def test_images_that_cannot_be_read_are_left_out_and_counted(launcher: Launcher, damaged_data: Path) -> None:

@@ -131,14 +131,6 @@ def test_a_loss_that_is_not_finite_is_the_verdict(launcher: Launcher, digits: Pa
     assert (run.verdict["rank"], run.verdict["retryable"]) == (0, False)
 
 
-def test_a_trainer_that_cannot_be_imported_is_told(launcher: Launcher, digits: Path) -> None:
-    manifest = example("plain-loop")
-    manifest["spec"]["trainer"] = "plain_loop:mian"
-    run = launcher.run(manifest, environment=paths(digits))
-    assert run.verdict["reason"] == "InvalidConfig", run.log
-    assert "spec.trainer: plain_loop:mian cannot be imported" in run.verdict["message"]
-
-
 def test_own_scalars_reach_prometheus_metrics_file_and_tensorboard(
     launcher: Launcher, digits: Path, tmp_path: Path
 ) -> None:
