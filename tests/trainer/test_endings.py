@@ -70,7 +70,7 @@ def test_out_of_memory_is_a_reason_of_its_own(launcher: Launcher, tiny_data: Pat
 def test_an_invalid_config_names_every_problem_and_is_final(launcher: Launcher, tiny_data: Path) -> None:
     job: dict[str, Any] = tiny.job(
         tiny_data,
-        spec={"plugins": ["no_such_plugin"], "trainer": "tests.trainer.tiny:no_such_trainer"},
+        spec={"plugins": ["no_such_plugin"], "trainer": "tests.trainer.tiny:mian"},
         overrides=("SOLVER.BASE_LRR 0.1", "SOLVER.IMS_PER_BATCH 3"),
     )
     job["spec"]["datasets"][0]["annotations"] = "/nowhere.json"
@@ -87,8 +87,8 @@ def test_an_invalid_config_names_every_problem_and_is_final(launcher: Launcher, 
         "directory: '/nowhere/tls.crt'",
         "spec.plugins[0]: no_such_plugin cannot be imported: "
         "ModuleNotFoundError: No module named 'no_such_plugin'",
-        "spec.trainer: tests.trainer.tiny:no_such_trainer cannot be imported: ImportError: tests.trainer.tiny "
-        "has no no_such_trainer: module 'tests.trainer.tiny' has no attribute 'no_such_trainer'",
+        "spec.trainer: tests.trainer.tiny:mian cannot be imported: ImportError: tests.trainer.tiny "
+        "has no mian: module 'tests.trainer.tiny' has no attribute 'mian'",
     ]
 
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
 
 import detectron_trainer.detectron2_compat  # noqa: F401  # isort: skip
 from detectron2.utils.events import EventStorage
@@ -63,12 +61,3 @@ def test_memory_does_not_grow_with_the_run() -> None:
         assert len(bounded.history("loss").values()) == 1200
         assert bounded.latest_with_smoothing_hint(20) == whole.latest_with_smoothing_hint(20)
         assert bounded.history("loss").global_avg() == whole.history("loss").global_avg()
-
-
-def test_what_goes_into_a_checkpoint_is_of_plain_types(tmp_path: Path) -> None:
-    """NumPy's are not, and PyTorch refuses to load them."""
-    with EventStorage() as storage:
-        storage.put_scalar("bbox/AP", np.float64(0.5))
-        torch.save({"scalars": recent_values(storage)}, tmp_path / "checkpoint.pth")
-    loaded = torch.load(tmp_path / "checkpoint.pth", weights_only=True)
-    assert loaded["scalars"]["bbox/AP"]["values"] == [[0.5, 0]]
