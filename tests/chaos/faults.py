@@ -14,8 +14,6 @@ from tests.cluster.command import run
 from tests.cluster.daemon import Process
 from tests.cluster.waiting import wait_until
 
-_CUT = "detectron-test-cut"
-
 
 def signal_worker(trial: Trial, rank: int, number: signal.Signals) -> None:
     """Send a signal to the training process of a rank, from outside of its container."""
@@ -66,20 +64,10 @@ def lose_node(trial: Trial, index: int) -> None:
 
 
 def cut_network(trial: Trial) -> None:
-    """Drop every packet between pods of different nodes; the API server stays in reach of all."""
-    ranges = [network.node_range(node.index) for node in trial.cluster.nodes]
-    pairs = [(one, other) for one in ranges for other in ranges if one != other]
-    drops = "\n".join(f"ip saddr {one} ip daddr {other} drop" for one, other in pairs)
-    table = f"table ip {_CUT} {{ chain forward {{ type filter hook forward priority -10\n{drops}\n}} }}\n"
-    trial.undo.callback(heal_network)
+    """Let no packet pass between pods of different nodes; the API server stays in reach of all."""
+    trial.undo.callback(network.heal)
     trial.strike()
-    run("nft", "-f", "-", stdin=table)
-
-
-def heal_network() -> None:
-    """Let packets through again."""
-    if _CUT in run("nft", "list", "tables"):
-        run("nft", "delete", "table", "ip", _CUT)
+    network.cut(len(trial.cluster.nodes))
 
 
 def fill_output(trial: Trial) -> Path:

@@ -11,6 +11,7 @@ from typing import TypedDict
 from tests.chaos import faults
 from tests.chaos.scenario import DELETED, Scenario
 from tests.chaos.trial import CHECKPOINT_PERIOD, MINUTES, STRIKE_AT, Trial
+from tests.cluster import network
 from tests.cluster.images import TRAINER_IMAGE
 from tests.cluster.local import LocalCluster
 
@@ -55,7 +56,7 @@ def _delete(index: int, *options: str) -> Callable[[Trial], None]:
 def _cut_network(trial: Trial) -> None:
     faults.cut_network(trial)
     faults.wait_restart(trial, 3 * MINUTES)
-    faults.heal_network()
+    network.heal()
 
 
 def _fill_output(trial: Trial) -> None:

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 from pathlib import Path
@@ -17,6 +18,7 @@ POD_RANGE = "10.244.0.0/16"
 HOST_ADDRESS = "10.244.255.1"
 DNS_SERVICE = "10.96.0.10"
 TABLE = "detectron-test-cluster"
+_CUT = "detectron-test-cut"
 _BRIDGE_PREFIX = "dtj-node-"
 _FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
 # Pods reach the world under the machine's address, and each other under their own.
@@ -67,6 +69,21 @@ def remove(former_forwarding: Path) -> None:
         _FORWARDING.write_text(former_forwarding.read_text())
 
 
+def cut(nodes: int) -> None:
+    """Drop every packet between pods of different nodes, until `heal`; what is shared stays in reach."""
+    ranges = [node_range(node) for node in range(nodes)]
+    rules = ["type filter hook forward priority filter - 10"]
+    rules += [f"ip saddr {one} ip daddr {other} drop" for one, other in itertools.permutations(ranges, 2)]
+    chain = "\n".join(rules)
+    run("nft", "-f", "-", stdin=f"table ip {_CUT} {{\nchain forward {{\n{chain}\n}}\n}}\n")
+
+
+def heal() -> None:
+    """Let packets through again; nothing happens where none was held up."""
+    if ("ip", _CUT) in tables():
+        run("nft", "delete", "table", "ip", _CUT)
+
+
 def bridges() -> list[str]:
     """The nodes' bridges that exist."""
     links = json.loads(_listed("ip", "-json", "link", "show", "type", "bridge") or "[]")
@@ -75,9 +92,9 @@ def bridges() -> list[str]:
 
 
 def tables() -> list[tuple[str, str]]:
-    """(family, name) of our nftables table and of kube-proxy's."""
+    """(family, name) of our nftables tables and of kube-proxy's."""
     listed = (line.split()[1:3] for line in _listed("nft", "list", "tables").splitlines())
-    return [(family, name) for family, name in listed if name in (TABLE, "kube-proxy")]
+    return [(family, name) for family, name in listed if name in (TABLE, _CUT, "kube-proxy")]
 
 
 def _listed(*argv: str) -> str:
