@@ -112,7 +112,7 @@ def trial(
     ):
         undo.callback(shutil.rmtree, folder, ignore_errors=True)
         if volume is not None:
-            folder.mkdir()
+            folder.mkdir(exist_ok=True)
             run("mount", "-t", "tmpfs", "-o", f"size={volume},mode=0777", "output", str(folder))
             undo.callback(run, "umount", "--lazy", str(folder))
         undo.callback(job.delete)

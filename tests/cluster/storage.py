@@ -27,7 +27,7 @@ def volume(cluster: Cluster, namespace: str, claim: str) -> Iterator[None]:
     }
     if cluster.ours:
         shutil.rmtree(folder, ignore_errors=True)  # what a killed run left
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o777)
         reference = {"kind": "PersistentVolumeClaim", "namespace": namespace, "name": claim}
         kubectl.apply(
