@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import os
 import re
 import shutil
@@ -100,12 +101,12 @@ def build(tool: Tool) -> Path:
 def module_folder(tool: str, module: str) -> Path:
     """Where the sources of a module lie that a tool is built from: manifests come with them."""
     go = _go(_TOOL_OF[tool])
-    command = [go, "list", "-m", "-f", "{{.Dir}}", module]
-    env = os.environ | {"GOFLAGS": "-mod=mod", "GOWORK": "off", "GOTOOLCHAIN": "local"}
+    env = os.environ | {"GOFLAGS": "", "GOWORK": "off", "GOTOOLCHAIN": "local"}
+    command = [go, "mod", "download", "-json", module]
     done = subprocess.run(command, cwd=TOOLS / tool, env=env, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise GoError(f"finding {module} failed:\n{done.stderr[-4000:]}")
-    return Path(done.stdout.strip())
+        raise GoError(f"downloading {module} failed:\n{done.stdout}{done.stderr[-4000:]}")
+    return Path(json.loads(done.stdout)["Dir"])
 
 
 def _go_build(tool: Tool, flags: list[str], folder: Path) -> None:

@@ -260,6 +260,19 @@ def test_plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, e
     assert str(problem) == f"spec.plugins[0]: broken_plugin cannot be imported: {expected}"
 
 
+def test_code_is_found_in_the_folder_that_stands_for_its_config_map(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "module_of_a_map.py").write_text("raise ValueError('found')")
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    spec = {"code": [{"configMapName": "modules"}], "plugins": ["module_of_a_map"]}
+    job = parse_job(json.dumps(tiny.job(data, spec=spec)))
+    mounts = Mounts({"/opt/detectron/code/modules": str(tmp_path)})
+    found = inspect(job, Path("/output"), mounts, 1, data=DataCheck.WHOLE, gpus=False)
+    message = "spec.plugins[0]: module_of_a_map cannot be imported: ValueError: found"
+    assert [str(problem) for problem in found.problems] == [message]
+
+
 def test_a_plugin_comes_before_the_config(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:

@@ -1,13 +1,17 @@
-"""Jobs that share a quota: a real Kueue admits, holds back and preempts whole gangs.
+"""Gangs that are scheduled as a whole: a real Kueue admits, holds back and preempts them.
 
-The scheduler is real, pods are run by kwok; no container is started.
+The scheduler is real, pods are run by kwok; no container is started. Of Coscheduling only the
+resource definition is real: it judges the PodGroup.
 """
 
 import copy
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
+from detectron_operator.api import parse
+from detectron_operator.manifests.gang import pod_group
 from tests.apiserver.api import Api, Object
 from tests.apiserver.audit import AuditLog
 from tests.apiserver.conftest import grant_rights, install_crd
@@ -16,6 +20,7 @@ from tests.apiserver.faulty_proxy import USER
 from tests.apiserver.manifest_cases import GOOD
 from tests.apiserver.operator_process import Operator
 from tests.apiserver.space import Space
+from tests.cluster import binaries
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.kubectl import Kubectl
 from tests.cluster.kueue import Kueue
@@ -89,3 +94,23 @@ def test_gangs_wait_for_quota_and_make_way_for_more_urgent_ones(space: Space) ->
     space.suspend(True, "hasty")
     space.await_status("hasty", phase="Suspended", timeout=60)
     space.await_status("first", phase="Running", attempt=1, restarts=0, timeout=60)
+
+
+DEFINITION = "config/crd/bases/scheduling.x-k8s.io_podgroups.yaml"
+
+
+def test_coscheduling_s_own_definition_takes_the_pod_group_whole(space: Space) -> None:
+    definition = binaries.module_folder("kueue", "sigs.k8s.io/scheduler-plugins") / DEFINITION
+    space.kubectl("create", "-f", str(definition))
+    space.submit_with(
+        {
+            "output": {"ephemeral": True},
+            "resourcesPerNode": {"limits": {"cpu": "1"}},
+            "runPolicy": {"schedulingPolicy": {"coscheduling": {}}},
+        }
+    )
+    space.wait(lambda: "job-0-1" in space.pods(), "the gang to be created")
+    (group,) = space.kubectl.get("podgroups.scheduling.x-k8s.io")["items"]
+    sent: Any = pod_group(parse(space.job()))
+    assert {field: group["spec"][field] for field in sent["spec"]} == sent["spec"]
+    assert space.api.get("pods", "job-0-0")["spec"]["schedulerName"] == "scheduler-plugins-scheduler"
