@@ -8,7 +8,7 @@ SETUP := $(VENV)/.ready
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock lint unit trainer apiserver chart cluster test demo bench chaos cluster-up cluster-down clean
+.PHONY: help setup lock lint unit trainer apiserver chart cluster test demo bench bench-trainer chaos cluster-up cluster-down clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -69,6 +69,9 @@ demo: $(SETUP) ## Train a Mask R-CNN on handwritten digits here, without a clust
 bench: $(SETUP) ## The operator's latency and throughput on a real API server
 	$(BIN)/python -m tests.cluster build kube etcd kwok
 	$(BIN)/python -m bench.operator --jobs 300
+
+bench-trainer: $(SETUP) ## The trainer beside Detectron2's own loops
+	$(BIN)/python -m bench.trainer
 
 chaos: $(SETUP) ## Every fault into a real two-node job, measured: docs/faults.md (root on Debian)
 	$(BIN)/python -m tests.cluster build
