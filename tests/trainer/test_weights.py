@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import yaml
 from torch import nn
 
 from detectron_trainer.checkpointing.checkpoint import AtomicCheckpointer
@@ -16,7 +19,7 @@ from detectron_trainer.checkpointing.weights import fetch
 from detectron_trainer.failures import TrainingError, WeightsRefusedError, WeightsUnavailableError
 from detectron_trainer.job.weight_source import resolve
 from tests.trainer import tiny
-from tests.trainer.conftest import Launcher, Run, free_port
+from tests.trainer.conftest import ROOT, Launcher, Run, free_port
 from tests.trainer.weight_server import WeightServer
 
 CONTENT = bytes(range(256)) * 8192
@@ -145,6 +148,24 @@ def test_one_process_downloads_and_all_start_from_it(
     # A learning rate of nothing leaves what was loaded, but for what batch norm counts.
     kept = [name for name in ours if "running" not in name and "num_batches" not in name]
     assert all(torch.equal(ours[name], theirs[name]) for name in kept)
+
+
+def test_a_loop_of_the_user_s_own_finds_them_in_its_pod(
+    launcher: Launcher, digits: Path, server: WeightServer, tmp_path: Path
+) -> None:
+    buffer = io.BytesIO()
+    torch.save({"model": {}}, buffer)
+    server.files["w.pth"] = buffer.getvalue()
+    code = ROOT / "examples" / "user_code"
+    manifest = yaml.safe_load((code / "plain-loop.yaml").read_text())
+    manifest["spec"]["weights"] = {"source": server.url("w.pth")}
+    manifest["spec"]["config"]["overrides"] = ["SOLVER.MAX_ITER 1", "DATASETS.TEST ()"]
+    paths = json.dumps({"/data": str(digits), "/code": str(code)})
+    environment = {"FVCORE_CACHE": str(tmp_path), "DETECTRON_PATHS": paths}
+    run = launcher.run(manifest, processes=2, environment=environment)
+    assert run.verdict["reason"] == "Completed", run.log
+    assert server.requests == ["w.pth"]
+    assert f"Loading from {tmp_path}/detectron_trainer/" in run.log
 
 
 def test_a_job_with_other_weights_never_trains(
