@@ -49,7 +49,7 @@ trainer: $(SETUP) ## Real Detectron2 under torchrun on this machine
 	$(BIN)/pytest -q tests/trainer
 
 apiserver: $(SETUP) ## The operator against a real API server and etcd
-	$(BIN)/python -m tests.cluster build kube etcd kwok promtool
+	$(BIN)/python -m tests.cluster build kube etcd kwok kueue promtool
 	$(BIN)/pytest -q tests/apiserver
 
 chart: $(SETUP) ## helm render, lint, schema
