@@ -75,6 +75,20 @@ def test_problems_of_the_manifest_itself_are_json_too(
     assert json.loads(capsys.readouterr().out) == {"problems": [problem], "warnings": []}
 
 
+def test_a_lazy_config_is_checked_in_its_own_words(check: Check, capsys: pytest.CaptureFixture[str]) -> None:
+    lazy = {"base": "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_1x.py"}
+    changes = [*("--set", "model.roi_heads.num_classes 3"), *("--set", "dataloader.train.total_batch_size 5")]
+    assert check(*changes, config=lazy) == 2
+    assert "spec.config: dataloader.train.total_batch_size 5 is the batch of all" in capsys.readouterr().err
+    assert check(config={"base": "/data/nowhere.py"}) == 2
+    assert "spec.config.base: /data/nowhere.py does not exist" in capsys.readouterr().err
+
+
+def test_an_evaluation_is_no_training(check: Check, capsys: pytest.CaptureFixture[str]) -> None:
+    assert check(evaluation={"only": True}) == 0
+    assert "no problems; an evaluation on 2 processes" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("iterations", "reason", "message"),
     [
