@@ -1,0 +1,117 @@
+"""One job that does its worst: others are served as if it were not there, or at most a second later."""
+
+from __future__ import annotations
+
+import copy
+import json
+import threading
+import time
+from collections.abc import Iterator
+
+from tests.apiserver.api import Object
+from tests.apiserver.conftest import StartOperator
+from tests.apiserver.fake_trainer import FakeTrainer, progress
+from tests.apiserver.faulty_proxy import FaultyProxy
+from tests.apiserver.operator_process import Operator
+from tests.apiserver.space import Space
+
+EVENTS = 10_000
+TRIES = 5
+DELAY = 1.0
+
+
+def latencies(space: Space, prefix: str) -> list[float]:
+    """Seconds from submitting a job until its pod is there and its status says so, of some in a row."""
+    found = []
+    for number in range(TRIES):
+        name = f"{prefix}-{number}"
+        began = time.monotonic()
+        space.submit(name, nodes=1)
+        space.wait(lambda name=name: space.api.find("pods", f"{name}-0-0"), f"{name}'s pod")  # type: ignore[misc]
+        space.await_status(name, phase="Pending")
+        found.append(time.monotonic() - began)
+    return found
+
+
+def flood(pod: Object) -> Iterator[Object]:
+    """So many changes of a pod that say nothing new."""
+    version = int(pod["metadata"]["resourceVersion"])
+    for number in range(1, EVENTS + 1):
+        changed = copy.deepcopy(pod)
+        changed["metadata"]["resourceVersion"] = str(version + number)
+        changed["metadata"]["annotations"] = {"number": str(number)}
+        yield {"type": "MODIFIED", "object": changed}
+
+
+def test_ten_thousand_events_of_one_pod(space: Space, proxy: FaultyProxy, proxied: Operator) -> None:
+    space.submit("hostile", nodes=1)
+    space.await_pods("hostile-0-0")
+    space.kubelet.run("hostile-0-0")
+    space.await_status("hostile", phase="Running")
+    calm = latencies(space, "calm")
+    events = list(flood(space.api.get("pods", "hostile-0-0")))
+    sender = threading.Thread(target=proxy.send, args=("/pods", events))
+    sender.start()
+    stormy = latencies(space, "stormy")
+    sender.join()
+    assert max(stormy) <= max(calm) + DELAY
+    assert proxied.health() == (200, '{"ailments": []}')
+
+
+def test_a_progress_document_that_is_huge_deep_or_nonsense(
+    space: Space, start_operator: StartOperator
+) -> None:
+    deep = b'{"metrics": ' + b"[" * 30_000 + b"]" * 30_000 + b"}"
+    wide = json.dumps(progress(1, metrics=[{"name": f"m{n}", "value": n} for n in range(1500)])).encode()
+    with FakeTrainer() as trainer:
+        trainer.document = deep
+        operator = start_operator(progress_port=trainer.port, poll_period=0.05)
+        space.submit("hostile", nodes=1)
+        space.await_pods("hostile-0-0")
+        space.kubelet.run("hostile-0-0", ip="127.0.0.1")
+        space.await_status("hostile", phase="Running")
+        calm = latencies(space, "calm")
+        for number, document in enumerate((deep, wide, b"0" * 2**20)):
+            trainer.document = document
+            trainer.await_look()
+            assert max(latencies(space, f"under-{number}")) <= max(calm) + DELAY
+        assert "iteration" not in space.status("hostile")
+        trainer.document = progress(5)
+        space.await_status("hostile", iteration=5)
+        assert operator.process.poll() is None
+
+
+def test_pods_that_lie_about_themselves(space: Space, proxied: Operator) -> None:
+    """Nonsense in a pod's status, and a pod of somebody else's that looks like one of ours."""
+    space.submit("hostile", nodes=1)
+    space.await_pods("hostile-0-0")
+    space.kubelet.run("hostile-0-0")
+    space.await_status("hostile", phase="Running")
+    mine = space.api.get("pods", "hostile-0-0")
+    calm = latencies(space, "calm")
+    like = {
+        "metadata": {
+            "name": "hostile-0-7",
+            "labels": mine["metadata"]["labels"] | {"detectron.dev/node-index": "99999999"},
+            "ownerReferences": mine["metadata"]["ownerReferences"],
+        },
+        "spec": {"containers": [{"name": "trainer", "image": "x"}]},
+    }
+    space.api.create("pods", like)
+    waiting = {"reason": "x" * 5000, "message": "y" * 60_000}
+    containers = [
+        {
+            "name": f"c{n}",
+            "image": "",
+            "imageID": "",
+            "ready": False,
+            "restartCount": 0,
+            "state": {"waiting": waiting},
+        }
+        for n in range(10)
+    ]
+    lies = {"phase": "Unknown", "podIP": "127.0.0.3", "reason": "z" * 50_000, "containerStatuses": containers}
+    space.api.merge("pods", "hostile-0-0", {"status": lies}, "status")
+    assert max(latencies(space, "under")) <= max(calm) + DELAY
+    assert len(space.status("hostile")["message"]) <= 1024
+    assert proxied.health() == (200, '{"ailments": []}')
