@@ -72,6 +72,6 @@ def _accident(kind: str, losses: Any) -> Any:
     if kind == "kill-data-worker":
         os.kill(multiprocessing.active_children()[0].pid or 0, signal.SIGKILL)
         return losses
-    number = {"sigkill": signal.SIGKILL, "sigterm": signal.SIGTERM}[kind]
+    number = {"sigkill": signal.SIGKILL, "sigterm": signal.SIGTERM, "sigstop": signal.SIGSTOP}[kind]
     os.kill(os.getpid(), number)
     return losses
