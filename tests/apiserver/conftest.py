@@ -50,7 +50,8 @@ def install_crd(plane: ControlPlane) -> None:
 
     `kubectl wait` on a resource definition that is a moment old fails, because it has no conditions yet.
     """
-    plane.kubectl("apply", "-f", str(CRD))
+    # As helm does: a field that is none of Kubernetes' is refused, not dropped.
+    plane.kubectl("apply", "--server-side", "-f", str(CRD))
     wait_until(
         lambda: plane.reads("/apis/detectron.dev/v1alpha1"), 20, "the API server to serve our resource"
     )
