@@ -10,6 +10,9 @@ import pytest
 import yaml
 
 from detectron_operator import reasons
+from detectron_operator.history import FIRST_PAUSE, STEADY
+from detectron_operator.loss import OVERDUE, UNREACHABLE
+from detectron_operator.plan.replacing import LONGEST_PAUSE, PATIENCE
 from detectron_operator.plan.restarting import REJECTION_PAUSE
 from reference.__main__ import DOCS, PAGES
 from reference.reasons import CONDITIONS, of_operator, of_trainer
@@ -46,3 +49,17 @@ def test_every_phase_and_condition_of_the_crd_is_explained() -> None:
 def test_the_times_it_names_are_those_of_the_code() -> None:
     (rejected,) = (reason for reason in of_operator() if reason.word == reasons.POD_REJECTED)
     assert f"after {REJECTION_PAUSE.seconds} s" in rejected.meaning
+
+
+def test_the_times_of_recovery_are_those_of_the_code() -> None:
+    text = " ".join((ROOT / "docs" / "recovery.md").read_text().split())
+    for words in (
+        f"A pod that stays so for {UNREACHABLE.seconds} s",
+        f"still there {OVERDUE.seconds} s after",
+        f"the second waits {FIRST_PAUSE.seconds} s, the third {2 * FIRST_PAUSE.seconds} s",
+        f"a back-off above {LONGEST_PAUSE.seconds} s",
+    ):
+        assert words in text
+    assert (PATIENCE.seconds, STEADY.seconds) == (5 * 60, 10 * 60)
+    assert "no replacement that runs within five minutes" in text
+    assert "A gang that has run for ten minutes" in text
