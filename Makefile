@@ -4,11 +4,14 @@ VENV := .venv
 UV := .tools/bin/uv
 BIN := $(VENV)/bin
 SETUP := $(VENV)/.ready
+UPSTREAM := .upstream
+UPSTREAM_TESTS := tests/trainer
+DETECTRON2 = $(shell sed -n 's/^ARG DETECTRON2=//p' trainer-image/Dockerfile)
 # A shell that forbids bytecode makes every import of torch take three times as long.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock lint unit trainer apiserver chart cluster test demo bench bench-trainer chaos cluster-up cluster-down clean
+.PHONY: help setup lock lint unit trainer trainer-upstream apiserver chart cluster test demo bench bench-trainer chaos cluster-up cluster-down clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -48,6 +51,13 @@ trainer: $(SETUP) ## Real Detectron2 under torchrun on this machine
 	$(BIN)/python -m tests.cluster build promtool
 	$(BIN)/pytest -q tests/trainer
 
+# Beside .venv, whose packages it sees: only Detectron2 is another, built as in the trainer image.
+trainer-upstream: $(SETUP) ## The trainer's tests on the Detectron2 that its image builds (network, a C++ compiler, minutes)
+	$(UV) venv -q --allow-existing --python $(BIN)/python $(UPSTREAM)
+	$(BIN)/python -c 'import site; print(site.getsitepackages()[0])' > "$$($(UPSTREAM)/bin/python -c 'import site; print(site.getsitepackages()[0])')/venv.pth"
+	$(UV) pip install -q --python $(UPSTREAM)/bin/python --no-deps --no-build-isolation "detectron2 @ $(DETECTRON2)" -e trainer-image
+	$(UPSTREAM)/bin/python -m pytest -q $(UPSTREAM_TESTS)
+
 apiserver: $(SETUP) ## The operator against a real API server and etcd
 	$(BIN)/python -m tests.cluster build kube etcd kwok kueue promtool
 	$(BIN)/pytest -q tests/apiserver
@@ -84,4 +94,4 @@ cluster-down: $(SETUP) ## Stop it and remove what it made
 	$(BIN)/python -m tests.cluster down
 
 clean: ## Remove the virtual environments
-	rm -rf .venv .tools
+	rm -rf .venv .tools $(UPSTREAM)
