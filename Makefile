@@ -76,9 +76,13 @@ demo: $(SETUP) ## Train a Mask R-CNN on handwritten digits here, without a clust
 	$(BIN)/python examples/digits/make_digits.py --output runs/digits/data
 	$(BIN)/detectron-trainer run examples/digits/job.yaml --output runs/digits/output --volume data=runs/digits/data
 
-bench: $(SETUP) ## The operator's latency and throughput on a real API server
+bench: $(SETUP) ## The operator's latency, throughput, recovery and memory on a real API server
 	$(BIN)/python -m tests.cluster build kube etcd kwok
 	$(BIN)/python -m bench.operator --jobs 300
+	$(BIN)/python -m bench.operator --jobs 1000 --idle 5 --rounds 1
+	$(BIN)/python -m bench.operator --jobs 1000 --pods 4 --idle 5 --rounds 1
+	$(BIN)/python -m bench.operator --jobs 100 --pods 32 --idle 5 --rounds 1
+	$(BIN)/python -m bench.polling --jobs 1000
 
 bench-trainer: $(SETUP) ## The trainer beside Detectron2's own loops
 	$(BIN)/python -m bench.trainer

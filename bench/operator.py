@@ -38,7 +38,7 @@ LOSSES = 10
 NODES = 20
 _WRITES = re.compile(
     r'^apiserver_request_total\{(?=.*verb="(?:POST|PUT|PATCH|DELETE|APPLY)")'
-    r'(?!.*resource="leases").*\} (\S+)$',
+    r'(?!.*resource="(?:leases|nodes)").*\} (\S+)$',
     re.MULTILINE,
 )
 
@@ -193,7 +193,7 @@ def settle(plane: ControlPlane) -> None:
 
 
 def all_writes(plane: ControlPlane) -> int:
-    """Writes that the API server has answered so far, of all its clients, without leases."""
+    """Writes that the API server has answered so far, of all its clients, but for leases and nodes."""
     text = plane.kubectl("get", "--raw", "/metrics")
     return sum(int(float(count)) for count in _WRITES.findall(text))
 
