@@ -18,7 +18,12 @@ ELSEWHERE = (
     ("Operator killed with its Lease held; Lease lost; told to stop", "test_leadership.py::TestOneOfTwo"),
     ("Two operators started by mistake", "test_leadership.py::TestTwoWithoutALease"),
     ("Watches break, or answer 410 with deletes in the gap", "test_faults.py::TestWatches"),
-    ("The API server is away or answers 429", "test_faults.py::TestApiServer"),
+    ("429 for 30 s", "test_outages.py::test_429_for_30_seconds_is_waited_out_as_the_server_asks"),
+    (
+        "API server or etcd stopped for 30 s",
+        "test_outages.py::test_an_api_server_without_itself_or_its_etcd_for_30_seconds",
+    ),
+    ("Clock moved", "test_outages.py::test_a_clock_that_is_set_changes_nothing"),
     (
         "200 random pod kills over 50 jobs on fake nodes",
         "test_random_kills.py::test_two_hundred_kills_over_fifty_jobs_leave_every_job_trained_to_its_end",
