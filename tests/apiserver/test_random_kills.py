@@ -35,14 +35,18 @@ def test_two_hundred_kills_over_fifty_jobs_leave_every_job_trained_to_its_end(tm
                 end(space, name)
             for name in names:
                 final = space.await_status(name, timeout=60, phase="Succeeded")
-                restarts = {row["reason"]: row["count"] for row in final.get("restartsByReason", ())}
-                assert sum(restarts.values()) == final["attempt"] == jobs[name]["attempt"]
+                assert final["attempt"] == jobs[name]["attempt"] <= restarts(final)
                 assert final["restarts"] <= failures[name]
-            assert sum(job["attempt"] for job in jobs.values()) > KILLS / 2
+            assert KILLS / 2 < sum(map(restarts, jobs.values())) <= KILLS
             assert [pod["metadata"]["name"] for pod in space.api.list("pods") if alive(pod)] == []
             for name in names:
                 space.api.delete("detectrontrainingjobs", name)
             space.wait(lambda: not space.children(), "everything to be gone", timeout=90)
+
+
+def restarts(status: Object) -> int:
+    """Of the whole gang or of one pod, counted against the limit or not."""
+    return sum(row["count"] for row in status.get("restartsByReason", ()))
 
 
 def job(name: str) -> Object:
