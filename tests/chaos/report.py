@@ -95,7 +95,7 @@ Measured on {machine["cores"]} cores ({machine["cpu"]}), {machine["memoryGiB"]} 
 
 {table(outcomes)}
 
-A quick part is in `make cluster` (`tests/cluster/test_faults.py`), which holds outcomes and no times.
+{_not_measured(outcomes)}A quick part is in `make cluster` (`tests/cluster/test_faults.py`), which holds outcomes and no times.
 
 ## What needs no real node
 
@@ -103,6 +103,12 @@ A quick part is in `make cluster` (`tests/cluster/test_faults.py`), which holds 
 |---|---|
 {elsewhere}
 """
+
+
+def _not_measured(outcomes: Sequence[Outcome]) -> str:
+    measured = {outcome.name for outcome in outcomes}
+    missing = [scenario.fault for scenario in SCENARIOS if scenario.name not in measured]
+    return f"Not measured yet: {'; '.join(missing)}.\n\n" if missing else ""
 
 
 def _row(scenario: Scenario, outcome: Outcome) -> Sequence[str]:

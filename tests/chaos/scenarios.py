@@ -235,7 +235,7 @@ SCENARIOS = (
     ),
     Scenario(
         name="host-memory-final",
-        fault="the same, and the job may not restart",
+        fault="the kernel kills a worker, and the job may not restart",
         act=_training(_itself),
         cause="BackoffLimitExceeded",
         ends="Failed",
