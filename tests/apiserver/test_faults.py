@@ -211,8 +211,8 @@ def live(space: Space) -> None:
 
 
 def outcome(space: Space) -> dict[str, Any]:
-    """All that must be the same whatever happened to the operator: everything but times."""
-    times = ("lastUpdatedTime", "startTime", "completionTime", "lastTransitionTime")
+    """All that must be the same whatever happened to the operator: all but times and the account of them."""
+    times = ("lastUpdatedTime", "startTime", "completionTime", "lastTransitionTime", "goodput")
 
     def timeless(value: Any) -> Any:
         if isinstance(value, dict):
