@@ -95,7 +95,8 @@ Measured on {machine["cores"]} cores ({machine["cpu"]}), {machine["memoryGiB"]} 
 
 {table(outcomes)}
 
-{_not_measured(outcomes)}A quick part is in `make cluster`: `tests/cluster/test_faults.py`. It holds outcomes, and no times.
+{_not_measured(outcomes)}A quick part is in `make cluster`: `tests/cluster/test_faults.py`. It holds
+outcomes, and no times.
 
 ## What needs no real node
 
