@@ -6,6 +6,7 @@ Clients speak plain HTTP to it; to the API server it is the user `operator`.
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextlib
 import json
 import ssl
@@ -98,17 +99,24 @@ class FaultyProxy:
 
         return asyncio.run_coroutine_threadsafe(cut(), self._loop).result(10)
 
-    def send(self, path: str, events: Iterable[Mapping[str, object]]) -> int:
-        """Send events into every open watch whose path ends so; returns how many there were."""
-        lines = b"".join(json.dumps(event).encode() + b"\n" for event in events)
+    def send(self, path: str, bursts: Iterable[bytes], interval: float) -> concurrent.futures.Future[None]:
+        """Begin to send into every open watch whose path ends so; the future is done when all is sent.
 
-        async def send() -> int:
+        Args:
+            bursts: events, one a line. This process answers the operator too: they are best made beforehand.
+            interval: seconds from one burst to the next.
+        """
+
+        async def send() -> None:
             found = [stream for stream in self._watches.values() if self._paths[stream].endswith(path)]
-            for stream in found:
-                await stream.write(lines)
-            return len(found)
+            due = self._loop.time()
+            for burst in bursts:
+                await asyncio.sleep(due - self._loop.time())
+                due += interval
+                for stream in found:
+                    await stream.write(burst)
 
-        return asyncio.run_coroutine_threadsafe(send(), self._loop).result(60)
+        return asyncio.run_coroutine_threadsafe(send(), self._loop)
 
     def __enter__(self) -> FaultyProxy:
         self._thread.start()
@@ -180,8 +188,11 @@ class FaultyProxy:
         try:
             # An operator that was killed hears no more: that is what the proxy is for.
             with contextlib.suppress(ConnectionResetError):
+                rest = b""
                 async for chunk in answer.content.iter_any():
-                    await outgoing.write(chunk)
+                    # Whole lines only: `send` writes between them.
+                    lines, newline, rest = (rest + chunk).rpartition(b"\n")
+                    await outgoing.write(lines + newline)
         finally:
             del self._watches[task], self._paths[outgoing]
         return outgoing

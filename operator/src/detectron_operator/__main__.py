@@ -37,6 +37,8 @@ from detectron_operator.leadership import lead
 from detectron_operator.metrics import Metrics
 from detectron_operator.settings import Settings
 
+COLLECT = (50_000, 20, 20)
+"""When to look for garbage that refers to itself: what watches and lists bring in bulk is never such."""
 LEASE_QPS = 10
 """Requests a second about the Lease, at most."""
 
@@ -92,6 +94,7 @@ async def serve(settings: Settings) -> None:
             ) from error
         # What is loaded by now stays until the end: the collector need not look at it again and again.
         gc.freeze()
+        gc.set_threshold(*COLLECT)
         work = functools.partial(_work, settings, client, engine, endpoints, stop)
         await (lead(elector, stop, work, _die) if elector else work())
 
