@@ -101,10 +101,14 @@ def space(plane: ControlPlane) -> Space:
 
 
 def fresh_space(plane: ControlPlane) -> Space:
-    """A namespace that nobody has used yet."""
+    """A namespace that nobody has used yet, and that pods can be made in.
+
+    Controllers that have just lost their API server look for new namespaces again after half a minute.
+    """
     name = f"test-{next(_numbers)}"
     plane.kubectl("create", "namespace", name)
     api = Api(plane.kubeconfig, name)
+    wait_until(lambda: api.find("serviceaccounts", "default"), 90, f"the service account of {name}")
     kubectl = Kubectl(plane.kubeconfig, name)
     return Space(api, kubectl, FakeKubelet(api), AuditLog(plane.audit_log, USER, name))
 

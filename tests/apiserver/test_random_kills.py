@@ -117,7 +117,7 @@ def await_gangs(space: Space, names: list[str]) -> dict[str, Object]:
                 pod["metadata"]["labels"]["detectron.dev/attempt"],
             )
             for pod in space.api.list("pods")
-            if alive(pod) and pod["status"]["phase"] == "Running"
+            if pod["status"]["phase"] == "Running" and "deletionTimestamp" not in pod["metadata"]
         )
         found = {job["metadata"]["name"]: job["status"] for job in space.api.list("detectrontrainingjobs")}
         whole = all(

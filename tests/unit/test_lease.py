@@ -151,6 +151,24 @@ def test_a_released_lease_is_taken_at_once() -> None:
     run(scenario())
 
 
+def test_a_lease_is_released_though_its_last_renewal_was_cut_off() -> None:
+    async def scenario() -> None:
+        server = Server()
+        first = server.elector("first")
+        await first.acquire()
+        server.late = _hang
+        keeper = asyncio.create_task(first.keep())
+        version = server.version
+        while server.version == version:
+            await asyncio.sleep(0.01)
+        keeper.cancel()
+        server.late = _nothing
+        await first.release()
+        assert server.holder is None
+
+    run(scenario())
+
+
 @pytest.mark.parametrize("fault", [_away, _hang])
 def test_who_cannot_renew_stops_before_another_may_begin(
     fault: Callable[[str], Coroutine[None, None, None]],

@@ -288,6 +288,19 @@ def test_every_pod_is_valid_and_restricted(any_job: TrainingJob, attempt: int, d
     assert pod(any_job, attempt, index, IMAGE) == manifest
 
 
+def test_a_job_may_say_itself_how_long_its_pods_stay_on_a_lost_node() -> None:
+    own = {
+        "key": "node.kubernetes.io/unreachable",
+        "operator": "Exists",
+        "effect": "NoExecute",
+        "tolerationSeconds": 600,
+    }
+    ours = {**own, "key": "node.kubernetes.io/not-ready", "tolerationSeconds": 15}
+    assert _spec(pod(job(tolerations=[own]), 0, 0, IMAGE))["tolerations"] == [own, ours]
+    everything = {"operator": "Exists"}
+    assert _spec(pod(job(tolerations=[everything]), 0, 0, IMAGE))["tolerations"] == [everything]
+
+
 PLACED = {
     "nodeAffinity": {
         "required": [{"key": "gpu.vendor/memory", "operator": "Gt", "values": ["39000"]}],

@@ -150,3 +150,28 @@ def test_a_pod_whose_node_is_silent(ready: dict[str, str], containers: str, unre
         {"type": "ContainersReady", "status": containers},
     ]
     assert pod(conditions=conditions).unreachable_since == (after(7) if unreachable else None)
+
+
+@pytest.mark.parametrize(
+    ("reason", "deleting", "unreachable"),
+    [
+        pytest.param("DeletionByTaintManager", True, True, id="evicted for a taint"),
+        pytest.param("DeletionByTaintManager", False, False, id="about to be"),
+        pytest.param("EvictionByEvictionAPI", True, False, id="evicted otherwise"),
+    ],
+)
+def test_a_pod_that_was_not_ready_when_its_node_fell_silent(
+    reason: str, deleting: bool, unreachable: bool
+) -> None:
+    conditions = [
+        {
+            "type": "Ready",
+            "status": "False",
+            "reason": "ContainersNotReady",
+            "lastTransitionTime": "2026-03-01T12:00:07Z",
+        },
+        {"type": "ContainersReady", "status": "False"},
+        {"type": "DisruptionTarget", "status": "True", "reason": reason},
+    ]
+    seen = pod(conditions=conditions, deleting=deleting)
+    assert seen.unreachable_since == (after(7) if unreachable else None)

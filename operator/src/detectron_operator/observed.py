@@ -107,7 +107,7 @@ def observe_pod(raw: Mapping[str, object]) -> Pod | None:
             ready=_condition(status, "Ready").get("status") == "True",
             stop_by=_time(metadata, "deletionTimestamp"),
             grace_seconds=_number(metadata, "deletionGracePeriodSeconds"),
-            unreachable_since=_unreachable_since(status),
+            unreachable_since=_unreachable_since(metadata, status),
             unready_since=_unready_since(status),
             unprepared_since=_unprepared_since(status),
             node=_text(spec, "nodeName") or "",
@@ -160,17 +160,25 @@ def _disruption(status: Mapping[str, object]) -> str | None:
     return _text(condition, "reason") or "DisruptionTarget"
 
 
-def _unreachable_since(status: Mapping[str, object]) -> datetime | None:
+def _unreachable_since(metadata: Mapping[str, object], status: Mapping[str, object]) -> datetime | None:
     """Since when the node lifecycle controller hears nothing of the pod's node, None where it does.
 
     It then makes the pod not ready and leaves the rest as it was. A kubelet never says so: its pods are ready
-    with their containers, or name a reason.
+    with their containers, or name a reason. Where the kubelet's last word was that the pod is not ready, only
+    its eviction tells.
     """
     ready = _condition(status, "Ready")
-    lost = ready.get("status") == "False" and not ready.get("reason")
-    if not lost or _condition(status, "ContainersReady").get("status") != "True":
+    silent = not ready.get("reason") and _condition(status, "ContainersReady").get("status") == "True"
+    if ready.get("status") != "False" or not (silent or _evicted_by_taint(metadata, status)):
         return None
     return _time(ready, "lastTransitionTime")
+
+
+def _evicted_by_taint(metadata: Mapping[str, object], status: Mapping[str, object]) -> bool:
+    return (
+        metadata.get("deletionTimestamp") is not None
+        and _condition(status, "DisruptionTarget").get("reason") == "DeletionByTaintManager"
+    )
 
 
 def _unprepared_since(status: Mapping[str, object]) -> datetime | None:

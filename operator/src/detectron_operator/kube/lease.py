@@ -118,12 +118,15 @@ class Elector:
 
     async def release(self) -> None:
         """Give the Lease up, so that another operator need not wait until it expires."""
-        if not self.leads() or self._seen is None:
+        if not self.leads():
             return
         self._until = -math.inf
         given_up = {"spec": {"holderIdentity": None, "renewTime": self._timestamp()}}
         try:
-            await self._client.patch(LEASES, self._lease, self._seen.version, given_up)
+            # A renewal that was cut off may have taken effect: the version that it made is not known here.
+            seen = self._observe(await self._client.get(LEASES, self._lease))
+            if seen.holder == self._identity:
+                await self._client.patch(LEASES, self._lease, seen.version, given_up)
         except KubeError as error:
             logger.warning("lease %s is not released, it will expire: %s", self._lease, error)
 

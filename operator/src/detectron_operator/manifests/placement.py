@@ -7,7 +7,12 @@ from collections.abc import Mapping, Sequence
 from detectron_operator import labels
 from detectron_operator.api import TrainingJob
 from detectron_operator.api.placement import Colocation, NodeRule, Spread
+from detectron_operator.loss import UNREACHABLE
 from detectron_operator.manifests.gang import scheduler_name
+
+_LOST_NODE = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
+"""Taints of a node whose kubelet reports trouble, or nothing."""
+_EVICTS = "NoExecute"
 
 _COLOCATION_WEIGHT = 100
 """Of a preference for being together: the most there is."""
@@ -36,12 +41,29 @@ def node_placement(job: TrainingJob) -> dict[str, object]:
     asked = job.spec.placement
     whole: dict[str, object] = {
         "nodeSelector": dict(asked.node_selector),
-        "tolerations": [dict(toleration) for toleration in asked.tolerations],
+        "tolerations": [*map(dict, asked.tolerations), *_patience(asked.tolerations)],
         "affinity": _node_affinity(asked.node_rules),
         "priorityClassName": asked.priority_class,
         "runtimeClassName": asked.runtime_class,
     }
     return {field: value for field, value in whole.items() if value}
+
+
+def _patience(asked: Sequence[Mapping[str, object]]) -> list[dict[str, object]]:
+    """How long the pod may stay on a node that is lost, where the job does not say: not Kubernetes' 300 s."""
+    return [
+        {
+            "key": key,
+            "operator": "Exists",
+            "effect": _EVICTS,
+            "tolerationSeconds": int(UNREACHABLE.total_seconds()),
+        }
+        for key in _LOST_NODE
+        if not any(
+            toleration.get("key", key) == key and toleration.get("effect", _EVICTS) == _EVICTS
+            for toleration in asked
+        )
+    ]
 
 
 def _spread(spread: Spread, gang: Mapping[str, object]) -> dict[str, object]:
