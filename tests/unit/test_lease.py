@@ -156,11 +156,15 @@ def test_a_lease_is_released_though_its_last_renewal_was_cut_off() -> None:
         server = Server()
         first = server.elector("first")
         await first.acquire()
-        server.late = _hang
+        renewed = asyncio.Event()
+
+        async def unanswered(_: str) -> None:
+            renewed.set()
+            await _hang("patch")
+
+        server.late = unanswered
         keeper = asyncio.create_task(first.keep())
-        version = server.version
-        while server.version == version:
-            await asyncio.sleep(0.01)
+        await renewed.wait()
         keeper.cancel()
         server.late = _nothing
         await first.release()
