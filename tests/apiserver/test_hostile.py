@@ -51,7 +51,7 @@ def test_ten_thousand_events_of_one_pod(space: Space, proxy: FaultyProxy, proxie
     space.await_status("hostile", phase="Running")
     calm = latencies(space, "calm")
     sent = proxy.send("/pods", list(flood(space.api.get("pods", "hostile-0-0"))), BURST / RATE)
-    stormy = []
+    stormy: list[float] = []
     while not sent.done():
         stormy += latencies(space, f"stormy-{len(stormy)}")
     sent.result()
