@@ -76,6 +76,15 @@ class Space:
         """The names of all pods."""
         return [str(pod["metadata"]["name"]) for pod in self.api.list("pods")]
 
+    def await_stopping(self, count: int) -> list[Object]:
+        """Wait until so many pods are told to stop; returns them."""
+
+        def told() -> list[Object] | None:
+            found = [pod for pod in self.api.list("pods") if "deletionTimestamp" in pod["metadata"]]
+            return found if len(found) == count else None
+
+        return self.wait(told, f"{count} pods to be told to stop")
+
     def children(self) -> list[str]:
         """Kind and name of everything in the namespace that has an owner."""
         return [

@@ -49,15 +49,8 @@ class TestProgress:
             status = space.await_status(attempt=1, restarts=1)
             assert status["restartsByReason"] == [{"reason": "ProgressDeadlineExceeded", "count": 1}]
             assert status["goodput"]["cause"] == "ProgressDeadlineExceeded"
-            grace = space.wait(
-                lambda: sorted(
-                    pod["metadata"]["deletionGracePeriodSeconds"]
-                    for pod in space.api.list("pods")
-                    if "deletionTimestamp" in pod["metadata"]
-                )[:2],
-                "the pods to be told to stop",
-            )
-            assert grace == [2, 12]
+            leaving = space.await_stopping(2)
+            assert sorted(pod["metadata"]["deletionGracePeriodSeconds"] for pod in leaving) == [2, 12]
 
     def test_a_pod_that_answers_nobody_hangs(self, space: Space, start_operator: StartOperator) -> None:
         with FakeTrainer() as trainer:

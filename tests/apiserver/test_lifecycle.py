@@ -216,7 +216,8 @@ class TestRunning:
         space.kubelet.run("job-0-2")
         space.await_status(message="Training on 3 pods")
         space.kubectl("scale", "dtj", "job", "--replicas=1")
-        space.wait(lambda: len(space.kubelet.finish_deletions()) == 2, "the surplus to be stopped")
+        space.await_stopping(2)
+        space.kubelet.finish_deletions()
         status = space.await_status(phase="Running", message="Training on 1 pod")
         assert (status["attempt"], status["restarts"]) == (0, 0)
         assert "restartsByReason" not in status
@@ -225,11 +226,7 @@ class TestRunning:
         space.submit()
         run_gang(space)
         space.suspend(True)
-        space.wait(
-            lambda: [pod for pod in space.api.list("pods") if "deletionTimestamp" in pod["metadata"]][1:],
-            "both pods to be told to stop",
-        )
-        grace = {pod["metadata"]["deletionGracePeriodSeconds"] for pod in space.api.list("pods")}
+        grace = {pod["metadata"]["deletionGracePeriodSeconds"] for pod in space.await_stopping(2)}
         assert grace == {120}
         assert space.kubelet.finish_deletions() == list(GANG)
         space.await_status(phase="Suspended")

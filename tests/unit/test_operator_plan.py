@@ -803,6 +803,16 @@ class TestLostNodes:
         )
         assert children(life.step([])) == GANG_1
 
+    def test_who_has_lost_node_0_can_save_nothing_and_gets_little_time(self) -> None:
+        life = running()
+        silent = [pod(0, 0, conditions=unreachable(since=0)), pod(0, 1)]
+        life.now = after(15)
+        life.step(silent)
+        assert life.step(silent).delete == (
+            DeletePod("train-0-0", "uid-1-0-0", 0),
+            DeletePod("train-0-1", "uid-1-0-1", 10),
+        )
+
     def test_a_pod_that_its_kubelet_does_not_stop_is_let_go_by_force_once(self) -> None:
         life = running(elasticPolicy=GANG_ONLY)
         leaving = pod(0, 1, deleting=True)

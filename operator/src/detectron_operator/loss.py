@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
+from detectron_operator.manifests.placement import TOLERATED
 from detectron_operator.observed import Pod
 
-UNREACHABLE = timedelta(seconds=15)
-"""How long a node that the cluster has given up may still come back, as after an outage of the API server."""
+UNREACHABLE = TOLERATED
+"""How long a node that the cluster has given up may still come back."""
 
 OVERDUE = timedelta(seconds=30)
 """How much longer than its grace period a pod may take to stop."""

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 
 from detectron_operator import labels
 from detectron_operator.api import TrainingJob
 from detectron_operator.api.placement import Colocation, NodeRule, Spread
-from detectron_operator.loss import UNREACHABLE
 from detectron_operator.manifests.gang import scheduler_name
 
 _LOST_NODE = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
 """Taints of a node whose kubelet reports trouble, or nothing."""
 _EVICTS = "NoExecute"
+TOLERATED = timedelta(seconds=15)
+"""How long a pod may stay on such a node: as after an outage of the API server, it may come back."""
 
 _COLOCATION_WEIGHT = 100
 """Of a preference for being together: the most there is."""
@@ -56,7 +58,7 @@ def _patience(asked: Sequence[Mapping[str, object]]) -> list[dict[str, object]]:
             "key": key,
             "operator": "Exists",
             "effect": _EVICTS,
-            "tolerationSeconds": int(UNREACHABLE.total_seconds()),
+            "tolerationSeconds": int(TOLERATED.total_seconds()),
         }
         for key in _LOST_NODE
         if not any(

@@ -10,7 +10,7 @@ from detectron_operator.observed import Pod
 from detectron_operator.steps import DeletePod
 
 FAILURE_GRACE_SECONDS = 10
-"""What survivors of a failed gang get: they cannot save a checkpoint together any more."""
+"""What survivors of a failed gang, or of node 0, get: they cannot save a checkpoint any more."""
 
 HUNG_GRACE_SECONDS = 2
 """What the peers of a hung gang get: the one that hangs heeds no signal, and nobody knows which it is."""

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from detectron_operator import names, reasons
 from detectron_operator import status as statuses
+from detectron_operator.loss import is_lost
 from detectron_operator.manifests.pod import pod
 from detectron_operator.plan.children import shared
 from detectron_operator.plan.deadlines import left_to_start, not_started
@@ -31,11 +32,12 @@ def _clear_the_way(s: Situation) -> Plan:
     leftover = [pod for pod in s.gang.older if pod.alive]
     first = leftover[0]
     failed = statuses.condition_reason(s.job.status, "Restarting") not in (None, *reasons.DISRUPTIONS)
+    can_save = not failed and any(pod.index == 0 and not is_lost(pod, s.now) for pod in leftover)
     words = Words(
         reason=reasons.CREATING,
         message=f"Waiting for pod {first.name} on {first.node or 'no node'} to stop, of an earlier attempt",
     )
-    grace = FAILURE_GRACE_SECONDS if failed else None
+    grace = None if can_save else FAILURE_GRACE_SECONDS
     desired = s.status(_phase(s), words)
     if statuses.condition_reason(s.job.status, "Restarting") == reasons.PROGRESS_DEADLINE_EXCEEDED:
         return Plan(status=desired, delete=stop_hung(leftover, s.now))
