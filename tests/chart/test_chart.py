@@ -26,10 +26,10 @@ from tests.chart.helm import (
     only,
     template,
 )
+from tests.chart.variants import DIGEST, VARIANTS
 from tests.unit.pod_security import violations
 
 CRD = yaml.safe_load((ROOT / "crds" / "detectrontrainingjobs.yaml").read_text())
-DIGEST = f"sha256:{'0a' * 32}"
 
 RULES = [
     (["detectron.dev"], ["detectrontrainingjobs"], ["get", "list", "watch", "delete"]),
@@ -40,53 +40,6 @@ RULES = [
     ([""], ["events"], ["create", "list"]),
 ]
 """All that the operator may do, but for its own Lease."""
-
-VARIANTS: dict[str, Values] = {
-    "defaults": {},
-    "namespaced": {"scope": "Namespaced"},
-    "two namespaces": {"scope": "Namespaced", "watchNamespaces": ["vision", "robots"]},
-    "digests": {
-        "image": {"repository": "registry.example:5000/operator", "digest": DIGEST, "pullPolicy": "Always"},
-        "trainer": {"image": {"repository": "registry.example/trainer", "digest": DIGEST}},
-        "imagePullSecrets": ["pull"],
-    },
-    "foreign account": {"serviceAccount": {"create": False, "name": "robot"}},
-    "named": {"fullnameOverride": "dto", "nameOverride": "short"},
-    "alone": {"replicas": 1, "leaderElection": {"enabled": False}},
-    "three": {"replicas": 3, "podDisruptionBudget": {"enabled": False}},
-    "no crd": {"crds": {"enabled": False}},
-    "limits": {
-        "admission": {"limits": {"maxNodes": 4, "maxGPUs": 32, "imagePrefixes": ["registry.example/"]}}
-    },
-    "nothing cluster-wide": {
-        "scope": "Namespaced",
-        "crds": {"enabled": False},
-        "admission": {"enabled": False},
-        "userRoles": {"create": False},
-    },
-    "monitoring": {
-        "monitoring": {
-            "podMonitors": {"enabled": True, "labels": {"release": "prometheus"}},
-            "rules": {"enabled": True, "runbookBaseURL": "https://wiki.example/runbooks"},
-            "dashboards": {
-                "enabled": True,
-                "namespace": "grafana",
-                "annotations": {"grafana_folder": "Vision"},
-            },
-        }
-    },
-    "scheduling": {
-        "podAnnotations": {"a": "b"},
-        "podLabels": {"team": "vision"},
-        "nodeSelector": {"pool": "system"},
-        "tolerations": [{"key": "system", "operator": "Exists"}],
-        "affinity": {"nodeAffinity": {}},
-        "priorityClassName": "system-cluster-critical",
-        "resources": {"limits": {"memory": "1Gi"}},
-        "serviceAccount": {"annotations": {"role": "x"}},
-    },
-}
-
 
 UNKNOWN_KINDS = {"CustomResourceDefinition", "PodMonitor", "PrometheusRule"}
 """Of which Kubernetes' own schema says nothing."""
@@ -138,10 +91,41 @@ def test_two_operators_of_which_one_works() -> None:
     assert spec["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
     labels = spec["selector"]["matchLabels"]
     assert labels.items() <= spec["template"]["metadata"]["labels"].items()
-    (spread,) = spec["template"]["spec"]["topologySpreadConstraints"]
-    assert (spread["labelSelector"]["matchLabels"], spread["whenUnsatisfiable"]) == (labels, "ScheduleAnyway")
     budget = only(manifests, "PodDisruptionBudget")["spec"]
     assert budget == {"maxUnavailable": 1, "selector": {"matchLabels": labels}}
+
+
+def _spreads(values: Values) -> Any:
+    return only(template(values), "Deployment")["spec"]["template"]["spec"]["topologySpreadConstraints"]
+
+
+def test_operators_go_to_different_nodes_where_they_can() -> None:
+    labels = only(template(), "Deployment")["spec"]["selector"]["matchLabels"]
+    assert _spreads({}) == [
+        {
+            "maxSkew": 1,
+            "topologyKey": "kubernetes.io/hostname",
+            "whenUnsatisfiable": "ScheduleAnyway",
+            "matchLabelKeys": ["pod-template-hash"],
+            "labelSelector": {"matchLabels": labels},
+        }
+    ]
+    assert "topologySpreadConstraints" not in str(template({"topologySpreadConstraints": []}))
+
+
+def test_a_spread_of_one_s_own_keeps_its_selector() -> None:
+    by_zone = {"maxSkew": 2, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule", "minDomains": 3}
+    chosen = {"labelSelector": {"matchLabels": {"team": "vision"}}}
+    own, theirs = _spreads({"topologySpreadConstraints": [by_zone, by_zone | chosen]})
+    assert own == by_zone | {"labelSelector": _spreads({})[0]["labelSelector"]}
+    assert theirs == by_zone | chosen
+
+
+def test_extra_objects_are_templates_of_the_release() -> None:
+    values = VARIANTS["extra objects"]
+    found = {item["metadata"]["name"]: item for item in of_kind(template(values), "ConfigMap")}
+    assert found[f"{RELEASE}-object"]["data"] == {"replicas": "2"}
+    assert found[f"{RELEASE}-text"]["metadata"]["namespace"] == NAMESPACE
 
 
 def test_without_a_lease_there_is_one_operator_at_a_time() -> None:
@@ -317,6 +301,9 @@ def test_without_the_crd() -> None:
     assert of_kind(template({"crds": {"enabled": False}}), "CustomResourceDefinition") == []
 
 
+SPREAD = {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway"}
+
+
 @pytest.mark.parametrize(
     ("values", "words"),
     [
@@ -344,6 +331,12 @@ def test_without_the_crd() -> None:
         ({"serviceAccount": {"named": "x"}}, "named"),
         ({"resources": {"limit": {}}}, "limit"),
         ({"podLabels": {"a": 1}}, "podLabels"),
+        ({"topologySpreadConstraints": [{"topologyKey": "zone"}]}, "maxSkew"),
+        ({"topologySpreadConstraints": [SPREAD | {"maxSkews": 1}]}, "maxSkews"),
+        ({"topologySpreadConstraints": [SPREAD | {"whenUnsatisfiable": "Never"}]}, "whenUnsatisfiable"),
+        ({"extraObjects": [{"kind": "ConfigMap", "metadata": {"name": "x"}}]}, "apiVersion"),
+        ({"extraObjects": {"apiVersion": "v1"}}, "extraObjects"),
+        ({"extraObjects": ["kind: {{ .Values.absent.thing }}"]}, "absent"),
     ],
 )
 def test_values_that_are_refused(values: Values, words: str) -> None:
