@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -149,3 +150,16 @@ def test_rank_0_does_not_wait_for_a_silent_peer_when_it_is_told_to_stop(
     assert first.verdict["message"].startswith(f"stopped after iteration {completed} without the other ranks")
     assert first.message["lastCheckpoint"]["iteration"] == completed
     assert (first.output / "last_checkpoint").read_text() == f"model_{completed - 1:07d}.pth"
+
+
+def test_a_pod_that_still_waits_for_its_peers_ends_when_it_is_told_to(
+    launcher: Launcher, tiny_data: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        gang = Gang(launcher, tiny.job(tiny_data), port=str(silent.getsockname()[1]))
+        waiting = gang.start(1)
+        connection, _ = silent.accept()
+        with connection:
+            waiting.process.terminate()
+            # As a shell has it of a process that heeds the signal; one that does not would wait for minutes.
+            assert waiting.process.wait(timeout=10) == 128 + signal.SIGTERM
