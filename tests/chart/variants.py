@@ -6,6 +6,9 @@ from tests.chart.helm import Values
 
 DIGEST = f"sha256:{'0a' * 32}"
 
+MONITORING = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}
+"""Pods of the namespace monitoring, as a peer of a NetworkPolicy."""
+
 VARIANTS: dict[str, Values] = {
     "defaults": {},
     "namespaced": {"scope": "Namespaced"},
@@ -52,6 +55,19 @@ VARIANTS: dict[str, Values] = {
         "topologySpreadConstraints": [
             {"maxSkew": 1, "topologyKey": "topology.kubernetes.io/zone", "whenUnsatisfiable": "DoNotSchedule"}
         ],
+    },
+    "network policies": {
+        "networkPolicy": {
+            "enabled": True,
+            "metricsFrom": [MONITORING, {"ipBlock": {"cidr": "192.0.2.0/24", "except": ["192.0.2.1/32"]}}],
+            "trainingNamespaces": ["vision", "robots"],
+            "apiServer": {"cidrs": ["10.96.0.1/32"], "ports": [443]},
+        }
+    },
+    "network policies of two namespaces": {
+        "scope": "Namespaced",
+        "watchNamespaces": ["vision", "robots"],
+        "networkPolicy": {"enabled": True},
     },
     "extra objects": {
         "extraObjects": [

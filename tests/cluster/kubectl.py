@@ -45,6 +45,15 @@ class Kubectl:
         """Apply objects given as plain dictionaries."""
         self("apply", "-f", "-", stdin=_list(manifests))
 
+    def would_apply(self, *manifests: object) -> None:
+        """Have the API server judge objects as if they were applied; nothing changes.
+
+        Raises:
+            KubectlError: it would refuse one, or drop a field that it does not know.
+        """
+        flags = ("--server-side", "--force-conflicts", "--dry-run=server", "--validate=strict")
+        self("apply", *flags, "-f", "-", stdin=_list(manifests))
+
     def create(self, *manifests: object) -> None:
         """Create objects given as plain dictionaries."""
         self("create", "-f", "-", stdin=_list(manifests))
