@@ -31,6 +31,6 @@ def test_the_api_server_takes_every_manifest(plane: ControlPlane, values: Values
 def test_it_refuses_what_is_wrong(space: Space) -> None:
     metadata = {"name": "wrong"}
     policy = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": metadata}
-    spec = {"podSelector": {}, "ingress": [{"from": [{}]}]}
+    spec: dict[str, object] = {"podSelector": {}, "ingress": [{"from": [{}]}]}
     with pytest.raises(KubectlError, match="must specify a peer"):
         space.kubectl.would_apply(policy | {"spec": spec})

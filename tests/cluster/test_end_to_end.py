@@ -191,7 +191,7 @@ def test_a_killed_rank_0_resumes_from_its_checkpoint_in_its_pod(
     )
     kubectl("exec", "survivor-0-0", "--", "python", "-c", kill)
     final = job.wait_phase("Succeeded", 6 * MINUTES)
-    assert (final["attempt"], final["restarts"]) == (0, 0)
+    assert (final["attempt"], final["restarts"], final["goodput"]["workerRestarts"]) == (0, 0, 1)
     assert final["iteration"] == 160
     assert list(rows(metrics_json(cluster, kubectl, "survivor"))) == list(range(160))
     assert starts(prometheus, "survivor-0-0") - {0} <= {40, 80, 120}

@@ -22,6 +22,7 @@ STATUS: dict[str, Any] = {
     "goodput": {
         "percentage": 71,
         "usefulIterations": 300,
+        "workerRestarts": 2,
         "usefulSeconds": 2500,
         "pendingSeconds": 20,
         "runningSeconds": 3400,
@@ -66,6 +67,7 @@ def test_everything_that_a_status_tells() -> None:
         f"detectron_job_last_checkpoint_timestamp_seconds{{{of_job}}}": hour + 3480,
         f"detectron_job_goodput_ratio{{{of_job}}}": 0.71,
         f"detectron_job_useful_iterations{{{of_job}}}": 300,
+        f"detectron_job_worker_restarts_total{{{of_job}}}": 2,
         **{
             f'detectron_job_wall_seconds{{{in_namespace},state="{state}",{named}}}': seconds
             for state, seconds in {"pending": 20, "running": 3400, "suspended": 0, "down": 90}.items()

@@ -119,6 +119,8 @@ def test_workers_that_begin_anew_in_their_pods_are_another_life() -> None:
     spent = Ledger(cause="OOMKilled").heard(told(60, trained=60)).heard(told(61, process=9, trained=11))
     assert spent.losses == {"WorkersRestarted": Loss(iterations=10, repeated=10)}
     assert (spent.useful_iterations, spent.useful) == (61, 61)
+    assert spent.worker_restarts == 1
+    assert spent.heard(told(70, 1, process=10, trained=9)).worker_restarts == 1
 
 
 def test_a_checkpoint_that_nobody_was_told_of_loses_nothing() -> None:

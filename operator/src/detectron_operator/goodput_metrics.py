@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from detectron_operator import shape
 
@@ -40,6 +40,11 @@ class GoodputFamilies:
         self._trainer = gauge(
             "trainer_seconds", "Time of a job's trainer, by what it was spent on.", "activity"
         )
+        self._worker_restarts = CounterMetricFamily(
+            "detectron_job_worker_restarts",
+            "How often all workers of a job began anew within an attempt.",
+            labels=labels,
+        )
         self._lost = gauge(
             "lost_seconds", "Time without progress and time of iterations trained in vain, by cause.", "cause"
         )
@@ -57,9 +62,11 @@ class GoodputFamilies:
         wall = {state: number(f"{state}Seconds") for state in WALL}
         trainer = {activity: number(f"{activity}Seconds") for activity in TRAINER}
         ratio, useful = number("percentage") / 100, number("usefulIterations")
+        restarts = number("workerRestarts")
         lost = list(_losses(account))
         self._ratio.add_metric(identity, ratio)
         self._useful.add_metric(identity, useful)
+        self._worker_restarts.add_metric(identity, restarts)
         for state, seconds in {**wall, "down": sum(loss.down for loss in lost)}.items():
             self._wall.add_metric([*identity, state], seconds)
         for activity, seconds in {**trainer, "repeated": sum(loss.repeated for loss in lost)}.items():
@@ -70,7 +77,8 @@ class GoodputFamilies:
 
     def families(self) -> Iterator[Metric]:
         """What was taken in."""
-        yield from (self._ratio, self._useful, self._wall, self._trainer, self._lost, self._lost_iterations)
+        yield from (self._ratio, self._useful, self._worker_restarts)
+        yield from (self._wall, self._trainer, self._lost, self._lost_iterations)
 
 
 def _losses(account: Mapping[str, object]) -> Iterator[_Loss]:

@@ -35,6 +35,7 @@ _SUMS = {
     "evaluating": "evaluatingSeconds",
     "checkpointing": "checkpointingSeconds",
     "useful_iterations": "usefulIterations",
+    "worker_restarts": "workerRestarts",
 }
 
 
@@ -67,6 +68,7 @@ class Ledger:
 
     `pending`, `running`, `suspended` and the losses' `down` share out the wall clock; `starting`, `useful`,
     `evaluating` and `checkpointing`, with the losses' `repeated`, are what the trainer tells of its part.
+    `worker_restarts` counts how often rank 0 began anew within an attempt, and all other workers with it.
     `cause` is why the newest attempt was started.
     """
 
@@ -80,6 +82,7 @@ class Ledger:
     evaluating: int = 0
     checkpointing: int = 0
     useful_iterations: int = 0
+    worker_restarts: int = 0
     losses: Mapping[str, Loss] = field(default_factory=dict)
     told: Told | None = None
 
@@ -122,8 +125,10 @@ class Ledger:
             begun = new.iteration - new.trained if old is None else old.iteration
             mean = old.training / old.trained if old is not None and old.trained else 0.0
             back = max(0, begun - (new.iteration - new.trained))
-            in_place = old is not None and new.attempt == old.attempt
-            return self._with(new, None, begun, back, mean, IN_PLACE if in_place else self.cause)
+            if old is None or new.attempt > old.attempt:
+                return self._with(new, None, begun, back, mean, self.cause)
+            counted = replace(self, worker_restarts=self.worker_restarts + 1)
+            return counted._with(new, None, begun, back, mean, IN_PLACE)
         if (new.attempt, new.start_time) < (old.attempt, old.start_time) or new.trained < old.trained:
             return self
         back = max(0, new.trained - old.trained - (new.iteration - old.iteration))
