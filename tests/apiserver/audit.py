@@ -1,6 +1,7 @@
-"""What the API server itself recorded of one user's writes in one namespace."""
+"""What the API server itself recorded of one user's requests."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,16 +9,47 @@ _READS = ("get", "list", "watch")
 
 
 @dataclass(frozen=True)
-class Write:
-    """A write that the API server answered, such as `patch detectrontrainingjobs/status`."""
+class Answer:
+    """The API server's answer to a request, such as `patch detectrontrainingjobs/status`.
+
+    Attributes:
+        resource: plural and subresource; empty where the request was for none, such as discovery.
+        allowed_by: the authorizer's words.
+    """
 
     verb: str
+    group: str
     resource: str
+    namespace: str
     name: str
     code: int
+    allowed_by: str
 
     def __str__(self) -> str:
         return f"{self.verb} {self.resource}"
+
+    @property
+    def writes(self) -> bool:
+        return self.verb not in _READS
+
+
+def answers(log: Path, user: str) -> Iterator[Answer]:
+    """All answers to a user so far, in their order; of a watch, that it began and that it ended."""
+    for line in log.read_text().splitlines():
+        event = json.loads(line)
+        if event["user"]["username"] != user:
+            continue
+        target = event.get("objectRef", {})
+        parts = (target.get("resource"), target.get("subresource"))
+        yield Answer(
+            verb=event["verb"],
+            group=target.get("apiGroup", ""),
+            resource="/".join(part for part in parts if part),
+            namespace=target.get("namespace", ""),
+            name=target.get("name", ""),
+            code=int(event["responseStatus"]["code"]),
+            allowed_by=event["annotations"].get("authorization.k8s.io/reason", ""),
+        )
 
 
 @dataclass(frozen=True)
@@ -28,19 +60,10 @@ class AuditLog:
     user: str
     namespace: str
 
-    def writes(self) -> list[Write]:
+    def writes(self) -> list[Answer]:
         """All writes so far, in the order of their answers."""
-        found = []
-        for line in self.path.read_text().splitlines():
-            event = json.loads(line)
-            target = event.get("objectRef", {})
-            if (
-                event["user"]["username"] == self.user
-                and target.get("namespace") == self.namespace
-                and event["stage"] == "ResponseComplete"
-                and event["verb"] not in _READS
-            ):
-                resource = "/".join(part for part in (target["resource"], target.get("subresource")) if part)
-                code = int(event["responseStatus"]["code"])
-                found.append(Write(event["verb"], resource, target.get("name", ""), code))
-        return found
+        return [
+            answer
+            for answer in answers(self.path, self.user)
+            if answer.namespace == self.namespace and answer.writes
+        ]

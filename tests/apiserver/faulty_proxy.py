@@ -1,6 +1,6 @@
 """A proxy between the operator and the API server, where tests make things go wrong.
 
-Clients speak plain HTTP to it; to the API server it is the user `operator`.
+Clients speak plain HTTP to it; to the API server it is one user.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import json
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -54,9 +54,9 @@ class FaultyProxy:
         after_write: called when the API server has answered a write, before the operator hears of it.
     """
 
-    def __init__(self, plane: ControlPlane) -> None:
+    def __init__(self, plane: ControlPlane, user: str = USER, groups: Sequence[str] = ()) -> None:
         self._server = plane.server
-        certificate = plane.authority.issue(USER)
+        certificate = plane.authority.issue(user, groups)
         self._tls = ssl.create_default_context(cafile=str(plane.authority.path))
         self._tls.load_cert_chain(*certificate.write(plane.directory / "proxy"))
         self.requests: list[Request] = []
