@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tests.apiserver.api import Object
+from tests.apiserver.conftest import StartOperator
 from tests.apiserver.fake_trainer import progress
 from tests.apiserver.manifest_cases import VARIANTS
 from tests.apiserver.space import Space
@@ -130,3 +131,13 @@ class TestPreflight:
 
 def _cluster_object(version: str, kind: str, name: str, **fields: object) -> dict[str, object]:
     return {"apiVersion": version, "kind": kind, "metadata": {"name": name}, **fields}
+
+
+def test_an_operator_that_is_told_to_annotates_pods_for_prometheus(
+    space: Space, start_operator: StartOperator
+) -> None:
+    start_operator(annotate_for_prometheus="true")
+    space.submit()
+    space.await_pods(*GANG)
+    for pod in GANG:
+        assert space.api.get("pods", pod)["metadata"]["annotations"]["prometheus.io/scrape"] == "true"

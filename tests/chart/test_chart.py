@@ -183,6 +183,7 @@ def test_every_setting_reaches_the_operator() -> None:
     }
     values: Values = {
         "settings": chosen,
+        "monitoring": {"annotations": {"enabled": True}},
         "scope": "Namespaced",
         "watchNamespaces": ["vision", "robots"],
         "fullnameOverride": "dto",
@@ -198,6 +199,7 @@ def test_every_setting_reaches_the_operator() -> None:
         resync_period=60.0,
         poll_period=0.5,
         progress_period=1.5,
+        annotate_for_prometheus=True,
         client_qps=2.5,
         client_burst=2000000,
         log_format="plain",

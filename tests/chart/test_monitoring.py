@@ -63,6 +63,33 @@ def test_training_pods_are_found_where_jobs_are_served(values: Values, namespace
     }
 
 
+ANNOTATED: Values = {"monitoring": {"annotations": {"enabled": True}}}
+
+
+def _annotations(values: Values) -> Any:
+    return only(template(values), "Deployment")["spec"]["template"]["metadata"].get("annotations")
+
+
+def test_no_annotations_unless_asked_for() -> None:
+    assert _annotations({}) is None
+
+
+def test_annotations_tell_where_operators_serve_metrics() -> None:
+    pod = only(template(ANNOTATED), "Deployment")["spec"]["template"]["spec"]
+    ports = {port["name"]: port["containerPort"] for port in pod["containers"][0]["ports"]}
+    assert _annotations(ANNOTATED) == {
+        "prometheus.io/scrape": "true",
+        "prometheus.io/port": str(ports["metrics"]),
+        "prometheus.io/path": "/metrics",
+        "prometheus.io/scheme": "http",
+    }
+
+
+def test_annotations_of_one_s_own_come_first() -> None:
+    found = _annotations(ANNOTATED | {"podAnnotations": {"prometheus.io/scrape": "false", "a": "b"}})
+    assert (found["prometheus.io/scrape"], found["a"], found["prometheus.io/port"]) == ("false", "b", "8081")
+
+
 def test_boards_are_config_maps_that_a_sidecar_finds() -> None:
     values = {"monitoring": {"dashboards": {"enabled": True, "namespace": "grafana"}}}
     shipped = of_kind(template(values), "ConfigMap")

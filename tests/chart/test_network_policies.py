@@ -93,8 +93,9 @@ def test_the_whole_cluster_s_training_pods_have_none_unless_named() -> None:
     assert policies(ENABLED)[1] == []
 
 
-def test_monitors_want_a_prometheus_that_gets_through() -> None:
-    monitored: Values = {"monitoring": {"podMonitors": {"enabled": True}}}
+@pytest.mark.parametrize("by", ["podMonitors", "annotations"])
+def test_a_prometheus_that_is_told_of_pods_gets_through(by: str) -> None:
+    monitored: Values = {"monitoring": {by: {"enabled": True}}}
     with pytest.raises(HelmError, match="metricsFrom"):
         template(ENABLED | monitored)
     template(monitored | {"networkPolicy": {"enabled": True, "metricsFrom": [MONITORING]}})

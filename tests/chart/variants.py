@@ -34,6 +34,7 @@ VARIANTS: dict[str, Values] = {
     },
     "monitoring": {
         "monitoring": {
+            "annotations": {"enabled": True},
             "podMonitors": {"enabled": True, "labels": {"release": "prometheus"}},
             "rules": {"enabled": True, "runbookBaseURL": "https://wiki.example/runbooks"},
             "dashboards": {

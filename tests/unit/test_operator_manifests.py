@@ -78,6 +78,23 @@ def test_metrics_over_tls() -> None:
     }
 
 
+@pytest.mark.parametrize(("metrics", "scheme"), [({}, "http"), ({"tls": {"secretName": "metrics"}}, "https")])
+def test_annotations_tell_prometheus_where_a_pod_serves_metrics(metrics: Any, scheme: str) -> None:
+    told = {
+        "prometheus.io/scrape": "true",
+        "prometheus.io/port": "9464",
+        "prometheus.io/path": "/metrics",
+        "prometheus.io/scheme": scheme,
+    }
+    queued = job(metrics=metrics, runPolicy=scheduled({"volcano": {"schedulerName": "volcano"}}))
+    silent, loud = (pod(queued, 0, 0, IMAGE, annotated=annotated) for annotated in (False, True))
+    assert _annotations(loud) == _annotations(silent) | told
+
+
+def _annotations(manifest: Any) -> Any:
+    return manifest["metadata"]["annotations"]
+
+
 def test_the_environment_is_the_contract_s() -> None:
     contract = (Path(__file__).parents[2] / "docs" / "pod-contract.md").read_text()
     table = contract[contract.index("| Variable") : contract.index("`spec.env` comes on top")]

@@ -21,6 +21,12 @@ def test_namespaces_are_a_list() -> None:
     assert parse(["--trainer-image=t", "--namespaces="], {}).namespaces == ()
 
 
+def test_a_switch_is_true_or_false() -> None:
+    assert parse(["--trainer-image=t", "--annotate-for-prometheus=true"], {}).annotate_for_prometheus is True
+    environ = {"DETECTRON_OPERATOR_TRAINER_IMAGE": "t", "DETECTRON_OPERATOR_ANNOTATE_FOR_PROMETHEUS": "false"}
+    assert parse([], environ).annotate_for_prometheus is False
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -31,6 +37,7 @@ def test_namespaces_are_a_list() -> None:
         (["--trainer-image=t", "--client-qps=inf"], "--client-qps"),
         (["--trainer-image=t", "--log-format=xml"], "--log-format must be json or plain, not 'xml'"),
         (["--trainer-image=t", "--worker=2"], "--worker"),
+        (["--trainer-image=t", "--annotate-for-prometheus=yes"], "--annotate-for-prometheus"),
         (["--trainer-image=t", "--lease=name"], "--lease must be namespace/name, not 'name'"),
         (["--trainer-image=t", "--lease=a/b/c"], "--lease must be namespace/name"),
     ],

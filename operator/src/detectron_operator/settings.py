@@ -31,6 +31,7 @@ class Settings:
     poll_period: float = _setting("between two looks at a running job's progress", 2.0)
     progress_period: float = _setting("at least between two status writes that only report progress", 5.0)
     progress_port: int = _setting("port on which the training pods serve /progress", 9464)
+    annotate_for_prometheus: bool = _setting("training pods with prometheus.io/scrape and where", False)
     client_qps: float = _setting("requests a second to the API server, on average", 500.0)
     client_burst: int = _setting("requests to the API server at once", 1000)
     stop_timeout: float = _setting("that work under way has to finish when told to stop", 20.0)
@@ -87,9 +88,16 @@ def _count(text: str) -> int:
     return number
 
 
+def _switch(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise ValueError
+    return text == "true"
+
+
 _READERS: Mapping[str, Callable[[str], object]] = {
     "str": str,
     "tuple[str, ...]": _names,
     "int": _count,
     "float": _positive,
+    "bool": _switch,
 }

@@ -65,6 +65,7 @@ class Defaults:
 
     trainer_image: str
     progress_period: float = 5.0
+    annotate_for_prometheus: bool = False
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,9 @@ class Engine:
         self._queue = WorkQueue(clock)
         self._reports = reports = Reports(settings.progress_period, clock, self._queue.add, metrics)
         self._poller = Poller(settings.poll_period, settings.progress_port, reports.take, clock)
-        defaults = Defaults(settings.trainer_image, settings.progress_period)
+        defaults = Defaults(
+            settings.trainer_image, settings.progress_period, settings.annotate_for_prometheus
+        )
         self._controller = Controller(
             client,
             self._cache,

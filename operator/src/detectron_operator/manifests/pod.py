@@ -29,9 +29,24 @@ USER = 65532
 
 
 def pod(
-    job: TrainingJob, attempt: int, index: int, trainer_image: str, replacement: int = 0
+    job: TrainingJob,
+    attempt: int,
+    index: int,
+    trainer_image: str,
+    replacement: int = 0,
+    *,
+    annotated: bool = False,
 ) -> dict[str, object]:
-    """The manifest of one pod; `trainer_image` serves jobs that name no image of their own."""
+    """The manifest of one pod.
+
+    Args:
+        job: whose pod it is.
+        attempt: of the job.
+        index: of the node.
+        trainer_image: serves jobs that name no image of their own.
+        replacement: how many pods of this index the attempt has lost.
+        annotated: whether its annotations tell Prometheus where it serves metrics.
+    """
     trainer = container(
         job,
         index,
@@ -47,7 +62,7 @@ def pod(
             job,
             names.pod_name(job.name, attempt, index, replacement),
             labels.of_pod(job.name, attempt, index, replacement) | _scheme(job) | pod_labels(job, attempt),
-            pod_annotations(job),
+            pod_annotations(job) | (_scraped(job) if annotated else {}),
         ),
         "spec": {
             **envelope(job, index),
@@ -112,6 +127,16 @@ def _scheme(job: TrainingJob) -> dict[str, str]:
     return {labels.METRICS_SCHEME: "https"} if job.spec.metrics_tls_secret else {}
 
 
+def _scraped(job: TrainingJob) -> dict[str, str]:
+    """What a Prometheus that goes by annotations wants to know."""
+    where = {"port": str(METRICS_PORT), "path": "/metrics", "scheme": _protocol(job).lower()}
+    return {f"prometheus.io/{name}": value for name, value in ({"scrape": "true"} | where).items()}
+
+
+def _protocol(job: TrainingJob) -> str:
+    return "HTTPS" if job.spec.metrics_tls_secret else "HTTP"
+
+
 def _serving(job: TrainingJob) -> dict[str, object]:
     return {
         "ports": [
@@ -123,7 +148,7 @@ def _serving(job: TrainingJob) -> dict[str, object]:
             "httpGet": {
                 "path": "/healthz",
                 "port": "metrics",
-                "scheme": "HTTPS" if job.spec.metrics_tls_secret else "HTTP",
+                "scheme": _protocol(job),
             },
             "periodSeconds": 5,
             "timeoutSeconds": 3,

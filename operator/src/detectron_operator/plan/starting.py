@@ -54,7 +54,7 @@ def _wait(s: Situation) -> Plan:
 
 def _gather(s: Situation, defaults: Defaults, refusal: Refusal | None) -> Plan:
     """Create what is missing, and say what the gang does or waits for."""
-    children = () if s.stored.children_known and not s.gang.missing else _children(s, defaults.trainer_image)
+    children = () if s.stored.children_known and not s.gang.missing else _children(s, defaults)
     words = s.gang.waiting()
     if _runs(s):
         words = Words(reason=reasons.GANG_RUNNING, message=f"Training on {s.gang.strength}")
@@ -69,14 +69,17 @@ def _gather(s: Situation, defaults: Defaults, refusal: Refusal | None) -> Plan:
     return asking(Plan(create=children, status=desired, events=events, requeue_after=left), s)
 
 
-def _children(s: Situation, trainer_image: str) -> tuple[CreateChild, ...]:
+def _children(s: Situation, defaults: Defaults) -> tuple[CreateChild, ...]:
     """The missing pods with all that they need."""
     job, attempt = s.job, s.gang.attempt
+    image, annotated = defaults.trainer_image, defaults.annotate_for_prometheus
     return (
         *shared(job),
         *(
             CreateChild(
-                "Pod", names.pod_name(job.name, attempt, i, nth), pod(job, attempt, i, trainer_image, nth)
+                "Pod",
+                names.pod_name(job.name, attempt, i, nth),
+                pod(job, attempt, i, image, nth, annotated=annotated),
             )
             for i, nth in ((i, s.history.replacements.get(i, 0)) for i in s.gang.missing)
         ),
