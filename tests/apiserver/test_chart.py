@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.apiserver.space import Space
-from tests.chart.helm import NAMESPACE, Values, template
+from tests.chart.helm import NAMESPACE, Values, template, told
 from tests.chart.variants import VARIANTS
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.kubectl import KubectlError
@@ -26,6 +26,10 @@ def namespaces(plane: ControlPlane) -> None:
 def test_the_api_server_takes_every_manifest(plane: ControlPlane, values: Values) -> None:
     ours = [manifest for manifest in template(values) if manifest["kind"] not in FOREIGN]
     plane.kubectl.would_apply(*ours)
+
+
+def test_the_api_server_takes_the_example_for_artifact_hub(space: Space) -> None:
+    space.kubectl.would_apply(*told("crdsExamples"))
 
 
 def test_it_refuses_what_is_wrong(space: Space) -> None:

@@ -54,6 +54,12 @@ def _is_hook(manifest: Manifest) -> bool:
     return "helm.sh/hook" in manifest["metadata"].get("annotations", {})
 
 
+def told(name: str) -> Any:
+    """What Chart.yaml tells Artifact Hub under a name."""
+    annotations = yaml.safe_load((CHART / "Chart.yaml").read_text())["annotations"]
+    return yaml.safe_load(annotations[f"artifacthub.io/{name}"])
+
+
 def of_kind(manifests: list[Manifest], kind: str) -> list[Manifest]:
     """Those of one kind."""
     return [manifest for manifest in manifests if manifest["kind"] == kind]
