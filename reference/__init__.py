@@ -1,1 +1,1 @@
-"""Pages of docs/ that are written from the code: `python -m reference`."""
+"""Pages that are written from what they tell of: `python -m reference`."""
