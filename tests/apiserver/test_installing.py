@@ -167,6 +167,7 @@ def test_jobs_outlive_the_release_and_the_next_one_takes_them_up(release: Releas
         release.helm("uninstall", RELEASE, "--wait")
         assert release.those_left(made) == [f"customresourcedefinition.apiextensions.k8s.io/{DEFINITION}"]
         assert _versions(space) == before
+        assert release.kubectl.get("lease", NAME), "the operator's own"
         release.install()
         operator.start()
         space.api.delete("pods", "job-0-1", gracePeriodSeconds=0)

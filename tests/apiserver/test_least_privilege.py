@@ -1,6 +1,6 @@
 """The operator uses every right that the chart gives it, and asks for no other: the API server's own record.
 
-It is the chart's service account, bound by the chart's own bindings, and serves all namespaces.
+It is the chart's service account, bound by the chart's own bindings, for all namespaces or for one.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from tests.apiserver.fake_trainer import progress
 from tests.apiserver.faulty_proxy import FaultyProxy, Request
 from tests.apiserver.operator_process import Operator
 from tests.apiserver.space import Space
-from tests.chart.helm import NAMESPACE, Manifest, of_kind, only, template
+from tests.chart.helm import NAMESPACE, Manifest, Values, only, template
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.kubectl import Kubectl
 
@@ -35,25 +35,23 @@ Right = tuple[str, str, str]
 
 @dataclass(frozen=True)
 class Account:
-    """A service account, and what the chart binds to it."""
+    """A service account, what the chart binds to it, and the settings of the operator that has it."""
 
     name: str
     bindings: list[Manifest]
     roles: list[Manifest]
+    settings: dict[str, str]
 
     @classmethod
-    def of_chart(cls) -> "Account":
-        manifests = template()
-        account = only(manifests, "Deployment")["spec"]["template"]["spec"]["serviceAccountName"]
-        subject = {"kind": "ServiceAccount", "name": account, "namespace": NAMESPACE}
-        bindings = [
-            found
-            for found in (*of_kind(manifests, "ClusterRoleBinding"), *of_kind(manifests, "RoleBinding"))
-            if subject in found["subjects"]
-        ]
+    def of_chart(cls, values: Values) -> "Account":
+        manifests = template(values)
+        pod = only(manifests, "Deployment")["spec"]["template"]["spec"]
+        subject = {"kind": "ServiceAccount", "name": pod["serviceAccountName"], "namespace": NAMESPACE}
+        bindings = [found for found in manifests if subject in found.get("subjects", ())]
         bound = [(found["roleRef"]["kind"], found["roleRef"]["name"]) for found in bindings]
         roles = [found for found in manifests if (found["kind"], found["metadata"]["name"]) in bound]
-        return cls(account, bindings, roles)
+        settings = {setting["name"]: setting.get("value", "") for setting in pod["containers"][0]["env"]}
+        return cls(pod["serviceAccountName"], bindings, roles, settings)
 
     @property
     def user(self) -> str:
@@ -71,9 +69,13 @@ class Account:
         }
 
 
-@pytest.fixture(scope="module")
-def account() -> Account:
-    return Account.of_chart()
+@pytest.fixture(
+    scope="module",
+    params=[{}, {"scope": "Namespaced", "watchNamespaces": [TEAM]}],
+    ids=["cluster", "namespaced"],
+)
+def account(request: pytest.FixtureRequest) -> Account:
+    return Account.of_chart(request.param)
 
 
 @pytest.fixture(scope="module")
@@ -99,12 +101,14 @@ def space(plane: ControlPlane, account: Account) -> Space:
 def test_the_rights_that_the_operator_uses_are_those_that_it_has(
     plane: ControlPlane, space: Space, account: Account, tmp_path: Path
 ) -> None:
-    (lease,) = only(account.roles, "Role")["rules"][0]["resourceNames"]
     with (
         _nothing_refused(plane, account),
         FaultyProxy(plane, account.user) as proxy,
         Operator(
-            tmp_path, proxy.kubeconfig(tmp_path / "kubeconfig"), lease=f"{NAMESPACE}/{lease}"
+            tmp_path,
+            proxy.kubeconfig(tmp_path / "kubeconfig"),
+            namespaces=account.settings["DETECTRON_OPERATOR_NAMESPACES"],
+            lease=account.settings["DETECTRON_OPERATOR_LEASE"],
         ) as operator,
     ):
         _fail_and_finish(space)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -303,6 +304,34 @@ def test_every_pod_is_valid_and_restricted(any_job: TrainingJob, attempt: int, d
     assert len(variables) == len(container["env"])
     assert environment(any_job, attempt, index).items() <= variables.items()
     assert pod(any_job, attempt, index, IMAGE) == manifest
+
+
+@settings(max_examples=60, deadline=None)
+@given(JOBS, st.data())
+def test_no_child_names_another_namespace(any_job: TrainingJob, data: st.DataObject) -> None:
+    index = data.draw(st.integers(0, any_job.spec.num_nodes - 1))
+    children = [
+        pod(any_job, 0, index, IMAGE),
+        preflight_pod(any_job, IMAGE),
+        service(any_job),
+        configmap(any_job),
+        *(found for found in (output_claim(any_job), pod_group(any_job)) if found is not None),
+    ]
+    for child in children:
+        assert list(_namespaces(child)) == [(("metadata", "namespace"), any_job.namespace)]
+
+
+def _namespaces(value: object, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], object]]:
+    """Every field, at any depth, whose name begins so: `namespace`, `namespaces`, `namespaceSelector`."""
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            if name.startswith("namespace"):
+                yield (*path, name), inner
+            else:
+                yield from _namespaces(inner, (*path, name))
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _namespaces(inner, path)
 
 
 def test_a_job_may_say_itself_how_long_its_pods_stay_on_a_lost_node() -> None:
