@@ -46,16 +46,21 @@ class Recorder:
             return max(self._seen[job].values())
 
     def _watch(self) -> None:
+        # The end of the API server is the end of all watches. It ends one whose reader is slow, too: the next
+        # begins with all pods that there are.
+        with contextlib.suppress(urllib3.exceptions.HTTPError):
+            while True:
+                self._follow()
+
+    def _follow(self) -> None:
         answer: urllib3.BaseHTTPResponse = self._pool.request(
             "GET", self._url, headers={"Accept": _METADATA_ONLY}, preload_content=False, timeout=None
         )
-        # The end of the API server is the end of the watch.
-        with contextlib.suppress(urllib3.exceptions.ProtocolError):
-            rest = b""
-            for chunk in answer.stream(amt=None):
-                now = time.monotonic()
-                *lines, rest = (rest + chunk).split(b"\n")
-                self._note([json.loads(line) for line in lines], now)
+        rest = b""
+        for chunk in answer.stream(amt=None):
+            now = time.monotonic()
+            *lines, rest = (rest + chunk).split(b"\n")
+            self._note([json.loads(line) for line in lines], now)
 
     def _note(self, events: Sequence[dict[str, Any]], now: float) -> None:
         with self._changed:
