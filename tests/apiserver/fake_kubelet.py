@@ -4,7 +4,7 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from tests.apiserver.api import Api, Object
+from tests.apiserver.api import Api, ApiError, Object
 
 NODE = "fake-node"
 
@@ -77,8 +77,16 @@ class FakeKubelet:
             if "deletionTimestamp" in pod["metadata"]
         ]
         for pod in stopping:
-            self._api.delete("pods", pod, gracePeriodSeconds=0)
+            self._let_go(pod)
         return stopping
+
+    def _let_go(self, pod: str) -> None:
+        """As kubelets do, for whom a pod that the garbage collector has taken meanwhile is let go as well."""
+        try:
+            self._api.delete("pods", pod, gracePeriodSeconds=0)
+        except ApiError as error:
+            if error.code != 404:
+                raise
 
     def _bind(self, pod: str) -> None:
         if "nodeName" in self._api.get("pods", pod)["spec"]:

@@ -17,7 +17,7 @@ NAMESPACES = {NAMESPACE, "vision", "robots", "grafana"}
 
 @pytest.fixture(scope="module", autouse=True)
 def namespaces(plane: ControlPlane) -> None:
-    plane.kubectl.create(
+    plane.kubectl.apply(
         *({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in NAMESPACES)
     )
 
