@@ -123,6 +123,16 @@ class TestWatches:
         ours = "labelSelector=app.kubernetes.io/managed-by=detectron-operator"
         assert all(ours in unquote(request.query) for request in asked)
 
+    def test_suffice_for_a_new_job(self, space: Space, proxy: FaultyProxy, proxied: Operator) -> None:
+        """A list for each would cost a rush of jobs the square of their number."""
+        space.submit()
+        space.run(*GANG)
+        assert [request for request in proxy.requests if "detectron.dev/job=" in unquote(request.query)] == []
+        # Whereas the end of an attempt rests on what is not there.
+        space.kubelet.end("job-0-0", 1)
+        space.await_status(attempt=1)
+        assert [request for request in proxy.requests if "detectron.dev/job=" in unquote(request.query)]
+
 
 class TestApiServer:
     def test_away_for_a_while_is_waited_for(

@@ -242,12 +242,16 @@ def _complained_of(pod: Pod, uid: str, complaint: Complaint | None) -> Pod:
 
 
 def _rests_on_absence(entry: Entry[Object], step: Plan) -> bool:
-    """Whether the step ends the job or its attempt, which cannot be undone if a pod was only missed."""
+    """Whether the step ends the job or its attempt, which cannot be undone if a pod was only missed.
+
+    A job without a status has had no attempt yet: to look for its pods would cost each new job a list of all.
+    """
     if step.status is None:
         return False
     before = status_of(entry.value)
     ends = step.status.get("phase") in _TERMINAL and before.get("phase") not in _TERMINAL
-    return ends or any(step.status.get(field) != before.get(field) for field in ("attempt", "replacements"))
+    moves = any(step.status.get(field) != before.get(field) for field in ("attempt", "replacements"))
+    return ends or (bool(before) and moves)
 
 
 def _in_order(children: Sequence[CreateChild]) -> tuple[list[CreateChild], list[CreateChild]]:
