@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit
@@ -12,6 +13,9 @@ from kubernetes.aio import config
 from kubernetes.aio.client import Configuration
 
 from detectron_operator.kube.objects import JOBS, PODS
+
+WATCH_BUFFER = 16 * 2**10
+"""Bytes of a watch that are taken in at once, roughly: some events."""
 
 
 async def load(environ: Mapping[str, str]) -> Configuration:
@@ -62,8 +66,16 @@ async def watching_session(
     trace.on_request_end.append(finished)
     token = await configuration.get_api_key_with_prefix("BearerToken")
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, ssl=tls),
+        connector=aiohttp.TCPConnector(limit=0, ssl=tls, socket_factory=_small_socket),
         headers={"Authorization": token} if token else None,
         proxy=configuration.proxy,
         trace_configs=[trace],
     )
+
+
+def _small_socket(address: aiohttp.AddrInfoType) -> socket.socket:
+    """Holds little: kopf reads at once all that there is, and nothing else is done meanwhile."""
+    family, kind, protocol, _, _ = address
+    made = socket.socket(family, kind, protocol)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, WATCH_BUFFER)
+    return made
