@@ -55,7 +55,7 @@ trainer: $(SETUP) ## Real Detectron2 under torchrun on this machine
 trainer-upstream: $(SETUP) ## The trainer's tests on the Detectron2 that its image builds (network, a C++ compiler, minutes)
 	$(UV) venv -q --allow-existing --python $(BIN)/python $(UPSTREAM)
 	$(BIN)/python -c 'import site; print(site.getsitepackages()[0])' > "$$($(UPSTREAM)/bin/python -c 'import site; print(site.getsitepackages()[0])')/venv.pth"
-	$(UV) pip install -q --python $(UPSTREAM)/bin/python --no-deps --no-build-isolation "detectron2 @ $(DETECTRON2)" -e trainer-image
+	$(UV) pip install -q --python $(UPSTREAM)/bin/python --no-deps --no-build-isolation "detectron2 @ $(DETECTRON2)" -e operator -e trainer-image
 	$(UPSTREAM)/bin/python -m pytest -q $(UPSTREAM_TESTS)
 
 apiserver: $(SETUP) ## The operator against a real API server and etcd
