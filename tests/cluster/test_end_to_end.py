@@ -234,6 +234,8 @@ def test_every_panel_of_every_board_shows_what_happened_above(
     kubectl("delete", "pod", "restarted-0-0", "--wait=false")
     # Two at least, for a rate of increase.
     prometheus.wait_samples('detectron_job_restarts_total{training_job="restarted"}', 3, MINUTES)
+    # What it cost is known when the next gang runs.
+    prometheus.wait_samples('detectron_job_lost_seconds{training_job="restarted"}', 1, 2 * MINUTES)
     job.delete()
 
     spans = {"__rate_interval": "20s", "__range": "20m", "__interval": "5s"}
