@@ -344,19 +344,3 @@ SPREAD = {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAny
 def test_values_that_are_refused(values: Values, words: str) -> None:
     with pytest.raises(HelmError, match=words):
         template(values)
-
-
-@pytest.mark.parametrize(
-    ("values", "words"),
-    [
-        ({}, ["of all namespaces", "rollout status deployment/dtj-detectron-operator", "jobs stay"]),
-        ({"scope": "Namespaced", "watchNamespaces": ["a", "b"]}, ["of a, b."]),
-        ({"crds": {"enabled": False}}, ["does not start until crds/detectrontrainingjobs.yaml is applied"]),
-    ],
-)
-def test_what_is_said_after_installing(values: Values, words: list[str]) -> None:
-    flags = ["--namespace", NAMESPACE, "--dry-run=client"]
-    said = helm("install", RELEASE, CHART, *flags, values=values)
-    notes = said[said.index("NOTES:") :]
-    for word in words:
-        assert word in notes
