@@ -58,7 +58,10 @@ BOARD = Board(
                     steps=((None, "green"), (1, "red")),
                 ),
                 number(
-                    "Version", "What runs.", Query("detectron_operator_build_info", "{{version}}"), named=True
+                    "Version",
+                    "What runs.",
+                    Query("count by (version) (detectron_operator_build_info)", "{{version}}"),
+                    named=True,
                 ),
             ],
         ),

@@ -78,9 +78,9 @@ def number(
     named: bool = False,
     steps: Sequence[tuple[float | None, str]] = ((None, "blue"),),
 ) -> stat.Panel:
-    """The newest value, large; `named` shows the legend in its place. `steps` colour it from a value on."""
+    """The newest value; `steps` colour it from a value on. `named` shows the legend of what is there now."""
     panel = _framed(stat.Panel(), title, description, unit, width, height=4)
-    panel.with_target(_target(query))
+    panel.with_target(_target(query, instant=named))
     panel.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
     panel.color_mode(commons.BigValueColorMode.VALUE).graph_mode(commons.BigValueGraphMode.NONE)
     if named:
@@ -122,7 +122,7 @@ def listing(
 
     `worst_first` is the column to sort by, smallest values first; `link` is where a click on a row leads.
     """
-    panel = _framed(table.Panel(), title, description, unit, width, height=9)
+    panel = _framed(table.Panel(), title, description, unit, width, height=8)
     for name, query in zip(_NAMES, queries, strict=False):
         panel.with_target(_target(query, name, instant=True, as_table=True))
     if len(queries) > 1:
@@ -146,7 +146,7 @@ def by_iteration(
     title: str, description: str, query: str, iteration: str, *, width: int = 12
 ) -> xychart.Panel:
     """A value over the iteration that it belongs to, a series for each job."""
-    panel = _framed(xychart.Panel(), title, description, "short", width, height=10)
+    panel = _framed(xychart.Panel(), title, description, "short", width, height=8)
     for name, expr in zip(_NAMES, (iteration, query), strict=False):
         panel.with_target(_target(Query(expr), name, as_table=True))
     transformations: tuple[tuple[str, dict[str, object]], ...] = (

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from dashboards.pictures import model
+from dashboards.pictures.answers import fill
 
 FOLDER = Path(__file__).parents[2] / "charts" / "detectron-operator" / "files" / "dashboards"
 
@@ -27,11 +28,10 @@ def queries(variables: Mapping[str, str]) -> Iterator[PanelQuery]:
     """Every query of every board that the chart ships.
 
     Raises:
-        KeyError: a board uses a variable that `variables` does not give.
+        VariableError: a board uses a variable that `variables` does not give.
     """
     for path in sorted(FOLDER.glob("*.json")):
-        board = json.loads(path.read_text())
-        for panel in board["panels"]:
-            for target in panel.get("targets", ()):
-                expr = re.sub(r"\$(\w+)", lambda name: variables[name[1]], target["expr"])
-                yield PanelQuery(board["uid"], panel["title"], expr)
+        board = model.parse(path.read_text())
+        for panel in board.panels:
+            for target in panel.targets:
+                yield PanelQuery(board.uid, panel.title, fill(target.expr, variables))
