@@ -137,6 +137,7 @@ VARIANTS = [
             "spec/colocation": {"topologyKey": "topology.kubernetes.io/zone", "required": False},
             "spec/priorityClassName": "research",
             "spec/runtimeClassName": "nvidia",
+            "spec/serviceAccountName": "robot",
             "spec/preflight": {
                 "enabled": True,
                 "timeoutSeconds": 60,
@@ -513,6 +514,13 @@ BAD = [
     Case("skewed by nothing", {"spec/topologySpread": [{"topologyKey": "rack", "maxSkew": 0}]}, ("maxSkew",)),
     Case("together nowhere", {"spec/colocation": {}}, ("spec.colocation.topologyKey", "Required value")),
     Case("class with a slash", {"spec/priorityClassName": "a/b"}, ("spec.priorityClassName",)),
+    Case(
+        "account of another namespace",
+        {"spec/serviceAccountName": "system:serviceaccount:other:robot"},
+        ("spec.serviceAccountName", "should match"),
+    ),
+    Case("account without a name", {"spec/serviceAccountName": ""}, ("spec.serviceAccountName",)),
+    Case("account of a long name", {"spec/serviceAccountName": "a" * 64}, ("spec.serviceAccountName", "63")),
     Case(
         "a check with a device",
         {"spec/preflight": {"resources": {"limits": {"nvidia.com/gpu": 1}}}},

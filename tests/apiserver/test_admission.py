@@ -19,9 +19,10 @@ LIMITS: dict[str, Any] = {
     "maxNodes": 4,
     "maxGPUs": 8,
     "imagePrefixes": ["registry.example/vision/", "registry.example/base@"],
+    "serviceAccounts": ["bucket-reader", "bucket-writer"],
 }
-AUTHOR, CLERK, READER = "author", "clerk", "reader"
-"""One who may create jobs and pods, one who may create jobs only, one who may look."""
+AUTHOR, CLERK, READER, EDITOR = "author", "clerk", "reader", "editor"
+"""Who may create jobs and pods, who may create jobs only, who may look, who has Kubernetes' own role edit."""
 
 
 @pytest.fixture(scope="module")
@@ -43,19 +44,27 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
 
 
 def grant_user_roles(plane: ControlPlane) -> None:
-    """Give the chart's user roles to users, and the right to create pods to the author alone."""
+    """Give the chart's user roles to users; the author may create pods besides, and use one account."""
     roles = {role["metadata"]["name"].rpartition("-")[2]: role for role in of_kind(template(), "ClusterRole")}
     plane.kubectl.apply(roles["view"], roles["edit"])
     plane.kubectl("create", "clusterrole", "pod-creator", "--verb=create", "--resource=pods")
-    grants = {READER: ["view"], CLERK: ["view", "edit"], AUTHOR: ["view", "edit"]}
+    impersonate = ["--verb=impersonate", "--resource=serviceaccounts", "--resource-name=bucket-reader"]
+    plane.kubectl("create", "clusterrole", "bucket-reader", *impersonate)
+    grants = {READER: ["view"], CLERK: ["view", "edit"], AUTHOR: ["view", "edit"], EDITOR: ["view", "edit"]}
     for user, granted in grants.items():
         for role in granted:
             name = roles[role]["metadata"]["name"]
             plane.kubectl(
                 "create", "clusterrolebinding", f"{user}-{role}", f"--clusterrole={name}", f"--user={user}"
             )
-    binding = ["create", "rolebinding", "pods", f"--user={AUTHOR}", "--clusterrole=pod-creator"]
-    plane.kubectl(*binding, "-n", NAMESPACE)
+    # What Kubernetes itself puts into its role edit; here runs no controller that would do so.
+    for user, role in (
+        (AUTHOR, "pod-creator"),
+        (AUTHOR, "bucket-reader"),
+        (EDITOR, "system:aggregate-to-edit"),
+    ):
+        binding = ["create", "rolebinding", f"{user}-{role}", f"--user={user}", f"--clusterrole={role}"]
+        plane.kubectl(*binding, "-n", NAMESPACE)
 
 
 def _is_refused(plane: ControlPlane) -> bool:
@@ -98,6 +107,45 @@ def test_the_right_is_that_of_the_job_s_own_namespace(plane: ControlPlane) -> No
     submit(plane, CLERK, namespace="elsewhere")
 
 
+@pytest.mark.parametrize("account", ["bucket-reader", "bucket-writer"])
+def test_whom_kubernetes_lets_edit_a_namespace_may_have_its_accounts(
+    plane: ControlPlane, account: str
+) -> None:
+    submit(plane, EDITOR, serviceAccountName=account)
+
+
+def test_who_may_impersonate_one_account_may_have_no_other(plane: ControlPlane) -> None:
+    submit(plane, AUTHOR, serviceAccountName="bucket-reader")
+    words = "author may not impersonate service account bucket-writer in namespace vision"
+    with pytest.raises(ApiError, match=words) as refusal:
+        submit(plane, AUTHOR, serviceAccountName="bucket-writer")
+    assert refusal.value.code == 403
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [(None, "bucket-reader"), ("bucket-reader", "bucket-writer"), ("bucket-reader", None)],
+)
+def test_an_account_cannot_be_had_by_a_change_of_the_job(
+    plane: ControlPlane, before: str | None, after: str | None
+) -> None:
+    """Updates pass the policy, so the schema has to refuse this one, to administrators as well."""
+    author, admin = (Api(_kubeconfig(plane, user), NAMESPACE) for user in (AUTHOR, "admin"))
+    author.create("detectrontrainingjobs", job("fixed", NAMESPACE, **_account(before)))
+    try:
+        for api in (author, admin):
+            with pytest.raises(ApiError, match="immutable") as refusal:
+                api.merge("detectrontrainingjobs", "fixed", {"spec": {"serviceAccountName": after}})
+            assert refusal.value.code == 422
+        assert author.get("detectrontrainingjobs", "fixed")["spec"].get("serviceAccountName") == before
+    finally:
+        admin.delete("detectrontrainingjobs", "fixed")
+
+
+def _account(name: str | None) -> Object:
+    return {} if name is None else {"serviceAccountName": name}
+
+
 def test_readers_only_read(plane: ControlPlane) -> None:
     api = Api(_kubeconfig(plane, READER), NAMESPACE)
     assert [found["metadata"]["name"] for found in api.list("detectrontrainingjobs")] == ["older"]
@@ -120,6 +168,10 @@ def test_readers_only_read(plane: ControlPlane) -> None:
         (
             {"image": "docker.example/miner"},
             "spec.image docker.example/miner does not begin with any of registry.example/vision/",
+        ),
+        (
+            {"serviceAccountName": "cluster-admin"},
+            "spec.serviceAccountName cluster-admin is none of bucket-reader, bucket-writer",
         ),
     ],
 )

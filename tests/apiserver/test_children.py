@@ -72,6 +72,7 @@ def test_pods_with_every_field_set_are_restricted(space: Space, plane: ControlPl
     stored = next(case for case in VARIANTS if case.name == "what the cluster keeps").document()["spec"]
     spec: dict[str, Any] = copy.deepcopy({**whole, **{name: stored[name] for name in ("envFrom", "code")}})
     spec["runPolicy"]["suspend"] = False
+    space.api.create("serviceaccounts", {"metadata": {"name": spec["serviceAccountName"]}})
     space.submit_with(spec)
     space.await_pods("job-preflight")
     space.kubelet.end("job-preflight", 0, checked("Completed", "no problems"))
@@ -79,6 +80,34 @@ def test_pods_with_every_field_set_are_restricted(space: Space, plane: ControlPl
 
 
 CHECKED = {"preflight": {"enabled": True}}
+
+
+@pytest.mark.parametrize(
+    ("spec", "refused", "created"),
+    [({}, "job-0-", GANG), (CHECKED, "job-preflight", ("job-preflight",))],
+    ids=["gang", "check"],
+)
+@pytest.mark.usefixtures("operator")
+def test_a_job_waits_for_its_service_account(
+    space: Space, spec: Object, refused: str, created: tuple[str, ...]
+) -> None:
+    space.submit_with(spec | {"serviceAccountName": "robot"})
+    space.wait(lambda: reason(space) == "CreateRefused", "the refusal to be told")
+    status = space.status()
+    assert status["phase"] == "Pending"
+    assert status["message"].startswith(f"Pod {refused}")
+    assert (
+        f'service account {space.api.namespace}/robot: serviceaccount "robot" not found' in status["message"]
+    )
+    assert space.pods() == []
+
+    space.api.create("serviceaccounts", {"metadata": {"name": "robot"}})
+    space.await_pods(*created)
+    for pod in map(dict[str, Any], space.api.list("pods")):
+        assert pod["spec"]["serviceAccountName"] == "robot"
+        mounts = [mount["mountPath"] for mount in pod["spec"]["containers"][0]["volumeMounts"]]
+        assert not [path for path in mounts if path.startswith("/var/run/secrets")], "no token is mounted"
+    space.wait(lambda: reason(space) != "CreateRefused", "the refusal to be over")
 
 
 def checked(reason: str, message: str) -> Object:

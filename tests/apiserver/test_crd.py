@@ -114,6 +114,7 @@ def test_defaults_of_placement_and_scheduling(kubectl: Kubectl) -> None:
         {"spec/runPolicy/failurePolicy": {"rules": [{"action": "Fail", "onExitCodes": [1]}]}},
         {"spec/runPolicy": {"schedulingPolicy": {"volcano": {}}}},
         {"spec/priorityClassName": "research"},
+        {"spec/serviceAccountName": "robot"},
         {"spec/colocation": {"topologyKey": "rack"}},
         {"spec/checkpoint": {"keep": 9}},
         {"spec/training": {"maxUnreadableImages": 9}},

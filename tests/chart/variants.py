@@ -24,7 +24,14 @@ VARIANTS: dict[str, Values] = {
     "three": {"replicas": 3, "podDisruptionBudget": {"enabled": False}},
     "no crd": {"crds": {"enabled": False}},
     "limits": {
-        "admission": {"limits": {"maxNodes": 4, "maxGPUs": 32, "imagePrefixes": ["registry.example/"]}}
+        "admission": {
+            "limits": {
+                "maxNodes": 4,
+                "maxGPUs": 32,
+                "imagePrefixes": ["registry.example/"],
+                "serviceAccounts": ["default", "robot"],
+            }
+        }
     },
     "nothing cluster-wide": {
         "scope": "Namespaced",

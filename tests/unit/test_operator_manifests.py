@@ -32,6 +32,7 @@ IMAGE = "registry.example/trainer:1"
 RICH = {
     "image": "registry.example/mine:2",
     "imagePullSecrets": ["pull"],
+    "serviceAccountName": "bucket-reader",
     "numNodes": 3,
     "resourcesPerNode": {
         "requests": {"cpu": 4},
@@ -264,6 +265,7 @@ JOBS = st.builds(
     colocation=st.none() | st.fixed_dictionaries({"topologyKey": LABEL, "required": st.booleans()}),
     priorityClassName=st.none() | LABEL,
     runtimeClassName=st.none() | LABEL,
+    serviceAccountName=st.none() | LABEL,
     runPolicy=st.sampled_from([None, *SCHEDULERS]).map(scheduled),
     tolerations=st.none()
     | st.lists(st.fixed_dictionaries({"key": LABEL, "operator": st.just("Exists")}), max_size=2),
@@ -300,6 +302,9 @@ def test_every_pod_is_valid_and_restricted(any_job: TrainingJob, attempt: int, d
     kubernetes_validate.validate(checker, KUBERNETES, strict=True)
     assert list(violations(_spec(checker))) == []
     assert DNS_LABEL.fullmatch(checker["metadata"]["name"])
+    for spec in (_spec(manifest), _spec(checker)):
+        assert spec.get("serviceAccountName") == any_job.spec.service_account
+        assert spec["automountServiceAccountToken"] is False
     variables = {item["name"]: item.get("value") for item in container["env"]}
     assert len(variables) == len(container["env"])
     assert environment(any_job, attempt, index).items() <= variables.items()

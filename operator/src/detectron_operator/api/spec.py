@@ -34,6 +34,7 @@ class Spec:
     image: str | None
     image_pull_policy: str
     image_pull_secrets: tuple[str, ...]
+    service_account: str | None
     num_nodes: int
     elastic_policy: ElasticPolicy
     num_proc_per_node: int
@@ -68,6 +69,7 @@ def spec(raw: Raw) -> Spec:
         image=fields.optional_text(raw, "spec", "image"),
         image_pull_policy=fields.text(raw, "spec", "imagePullPolicy"),
         image_pull_secrets=fields.texts(raw, "spec", "imagePullSecrets"),
+        service_account=fields.optional_text(raw, "spec", "serviceAccountName"),
         num_nodes=num_nodes,
         elastic_policy=elastic,
         num_proc_per_node=processes(raw, asked),

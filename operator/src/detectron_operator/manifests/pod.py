@@ -77,8 +77,11 @@ def pod(
 def envelope(job: TrainingJob, index: int) -> dict[str, object]:
     """What the pods of a job have in common, around a container with the mounts of node `index`."""
     secrets = [{"name": name} for name in job.spec.image_pull_secrets]
+    account = job.spec.service_account
     return {
         "restartPolicy": "Never",
+        **({"serviceAccountName": account} if account else {}),
+        # A named account is for rights outside of the cluster, whose webhooks project a token of their own.
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": job.spec.grace_period_seconds,

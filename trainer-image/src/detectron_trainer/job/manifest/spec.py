@@ -55,6 +55,7 @@ class Spec(Part):
     colocation: Colocation | None = None
     priority_class_name: ClusterName | None = None
     runtime_class_name: ClusterName | None = None
+    service_account_name: ClusterName | None = None
 
     @model_validator(mode="after")
     def _has_the_data_it_needs_under_distinct_names(self) -> Self:
