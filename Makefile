@@ -6,12 +6,13 @@ BIN := $(VENV)/bin
 SETUP := $(VENV)/.ready
 UPSTREAM := .upstream
 UPSTREAM_TESTS := tests/trainer
+SBOM := dist/sbom
 DETECTRON2 = $(shell sed -n 's/^ARG DETECTRON2=//p' trainer-image/Dockerfile)
 # A shell that forbids bytecode makes every import of torch take three times as long.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock lint unit trainer trainer-upstream apiserver chart cluster test demo bench bench-trainer chaos cluster-up cluster-down clean
+.PHONY: help setup lock sbom lint unit trainer trainer-upstream apiserver chart cluster test demo bench bench-trainer chaos cluster-up cluster-down clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -37,6 +38,15 @@ lock: $(UV) ## Lock the dependencies again, with hashes
 	for name in installer build operator trainer dev; do \
 	  $(UV) pip compile -q --universal --generate-hashes --python-version 3.11 --no-annotate --no-header \
 	    requirements/$$name.in -o requirements/$$name.lock || exit 1; done
+
+# A lock is flat, so the warning that says so is silenced.
+sbom: export PYTHONWARNINGS = ignore:The Component this BOM:UserWarning
+sbom: $(SETUP) ## Bills of materials (CycloneDX) of what the two images install from the locks
+	mkdir -p $(SBOM)
+	$(BIN)/cyclonedx-py requirements --pyproject operator/pyproject.toml \
+	  -o $(SBOM)/detectron-operator.cdx.json requirements/operator.lock
+	$(BIN)/cyclonedx-py requirements --pyproject trainer-image/pyproject.toml \
+	  -o $(SBOM)/detectron-trainer.cdx.json requirements/trainer.lock
 
 lint: $(SETUP) ## ruff, mypy --strict, import contracts
 	$(BIN)/ruff format --check .
