@@ -12,7 +12,7 @@ DETECTRON2 = $(shell sed -n 's/^ARG DETECTRON2=//p' trainer-image/Dockerfile)
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock sbom lint unit trainer trainer-upstream apiserver chart cluster test demo bench bench-trainer chaos cluster-up cluster-down clean
+.PHONY: help setup lock sbom lint unit trainer trainer-upstream apiserver chart cluster test demo bench bench-trainer chaos matrix cluster-up cluster-down clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -100,6 +100,10 @@ bench-trainer: $(SETUP) ## The trainer beside Detectron2's own loops
 chaos: $(SETUP) ## Every fault into a real two-node job, measured: docs/faults.md (root on Debian)
 	$(BIN)/python -m tests.cluster build
 	$(BIN)/python -m tests.chaos --publish docs
+
+matrix: $(SETUP) ## The chart in every variant on real nodes, measured: docs/chart-matrix.md (root on Debian)
+	$(BIN)/python -m tests.cluster build
+	$(BIN)/python -m tests.matrix --publish docs
 
 cluster-up: $(SETUP) ## Start the two-node cluster (root on Debian)
 	$(BIN)/python -m tests.cluster up

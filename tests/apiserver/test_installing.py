@@ -4,11 +4,9 @@ No kubelet starts the operator: it runs as a process, with the rights of the ser
 """
 
 import json
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -19,6 +17,7 @@ from tests.apiserver.conftest import CONTROLLERS
 from tests.apiserver.operator_process import Operator
 from tests.apiserver.space import Space
 from tests.chart.helm import CHART, NAMESPACE, RELEASE, HelmError, Values, helm
+from tests.chart.previous import NEW_FIELD, lowered, training_fields
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.kubectl import Kubectl
 
@@ -29,8 +28,6 @@ OTHER = "other"
 """Another release's name."""
 NAME = f"{RELEASE}-detectron-operator"
 ACCOUNT = f"system:serviceaccount:{NAMESPACE}:{NAME}"
-NEW_FIELD = "channelsLast"
-"""One of spec.training that the chart before this one does not have."""
 EVERYTHING: Values = {
     "monitoring": {
         "podMonitors": {"enabled": True},
@@ -101,28 +98,11 @@ def release(plane: ControlPlane, tmp_path: Path) -> Iterator[Release]:
 @pytest.fixture
 def previous_chart(tmp_path: Path) -> Path:
     """A chart of a lower version, whose jobs lack a field."""
-    chart = tmp_path / "previous"
-    shutil.copytree(CHART, chart)
-    _edit(chart / "Chart.yaml", lambda about: about.update(version="0.0.1", appVersion="0.0.1"))
-    _edit(chart / "files" / "detectrontrainingjobs.yaml", lambda crd: _training_fields(crd).pop(NEW_FIELD))
-    return chart
-
-
-def _edit(path: Path, change: Any) -> None:
-    document = yaml.safe_load(path.read_text())
-    change(document)
-    path.write_text(yaml.safe_dump(document))
-
-
-def _training_fields(crd: Object) -> dict[str, object]:
-    (version,) = crd["spec"]["versions"]
-    spec = version["schema"]["openAPIV3Schema"]["properties"]["spec"]
-    fields: dict[str, object] = spec["properties"]["training"]["properties"]
-    return fields
+    return lowered(tmp_path / "previous")
 
 
 def _has_new_field(release: Release) -> bool:
-    return NEW_FIELD in _training_fields(release.kubectl.get("crd", DEFINITION))
+    return NEW_FIELD in training_fields(release.kubectl.get("crd", DEFINITION))
 
 
 def _versions(space: Space) -> dict[tuple[str, str], tuple[str, str]]:

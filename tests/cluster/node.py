@@ -98,6 +98,11 @@ class Node:
         """Forget an image's name; nothing happens where there is none."""
         self._ctr("images", "remove", name)
 
+    def digest(self, image: str) -> str:
+        """The digest of an image that the node has."""
+        _, row = self._ctr("images", "list", f"name=={image}").splitlines()
+        return row.split()[2]
+
     def images(self) -> set[str]:
         """The names of the images that the node has."""
         return set(self._ctr("images", "list", "--quiet").split())

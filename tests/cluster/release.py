@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,40 +25,61 @@ SELECTOR = f"app.kubernetes.io/name={NAME}"
 
 @dataclass(frozen=True)
 class Release:
-    """The chart, installed in `NAMESPACE` under the name `NAME`."""
+    """The chart, installed in a namespace under the name `NAME`."""
 
     cluster: Cluster
+    namespace: str = NAMESPACE
 
     @property
     def kubectl(self) -> Kubectl:
-        return Kubectl(self.cluster.kubeconfig, NAMESPACE)
+        return Kubectl(self.cluster.kubeconfig, self.namespace)
 
-    def install(self) -> None:
+    def install(self, chart: Path = CHART, values: Mapping[str, Any] | None = None) -> None:
         """`helm upgrade --install` until the operator is ready, with images built from this checkout.
 
         Another's cluster pulls those that DETECTRON_OPERATOR_IMAGE and DETECTRON_TRAINER_IMAGE name.
 
+        Args:
+            chart: a chart's folder.
+            values: beside those of the images.
+
         Raises:
             ClusterError: the nodes are not ours and the environment names no images.
+            CommandError: helm failed, or the operator was not ready in time.
         """
         sets = []
         for value, image in zip(("image", "trainer.image"), self._images(), strict=True):
             repository, _, tag = image.rpartition(":")
             sets += [f"--set={value}.repository={repository}", f"--set={value}.tag={tag}"]
-        self._helm(
-            "upgrade", "--install", NAME, str(CHART), "--create-namespace", *sets, "--wait", "--timeout=3m"
-        )
+        flags = ("--create-namespace", "--wait", "--timeout=3m", "--values=-", *sets)
+        self._helm("upgrade", "--install", NAME, str(chart), *flags, stdin=json.dumps(values or {}))
+
+    def test(self) -> None:
+        """`helm test`.
+
+        Raises:
+            CommandError: the installation does not work.
+        """
+        self._helm("test", NAME, "--timeout=2m")
 
     def pod_monitors(self) -> list[dict[str, Any]]:
         """The PodMonitors that the chart would install where the Prometheus operator runs."""
         rendered = self._helm("template", NAME, str(CHART), "--set=monitoring.podMonitors.enabled=true")
         return [item for item in yaml.safe_load_all(rendered) if item and item["kind"] == "PodMonitor"]
 
+    def manifest(self) -> list[dict[str, Any]]:
+        """What helm has installed."""
+        return [item for item in yaml.safe_load_all(self._helm("get", "manifest", NAME)) if item]
+
+    def withdraw(self) -> None:
+        """`helm uninstall`, and wait until all is gone that goes with it."""
+        self._helm("uninstall", NAME, "--wait", "--ignore-not-found")
+
     def uninstall(self) -> None:
         """Remove the release, the CRD that the chart keeps, and the namespace."""
-        self._helm("uninstall", NAME, "--wait")
+        self.withdraw()
         self.kubectl("delete", "crd", "detectrontrainingjobs.detectron.dev", "--ignore-not-found")
-        self.kubectl("delete", "namespace", NAMESPACE)
+        self.kubectl("delete", "namespace", self.namespace)
 
     def pod(self) -> Any:
         """The pod of the operator that leads, as the API server shows it."""
@@ -94,6 +117,6 @@ class Release:
         except KeyError as missing:
             raise ClusterError(f"with KUBECONFIG set {missing} too, to an image its nodes can pull") from None
 
-    def _helm(self, *arguments: str) -> str:
-        flags = ("--kubeconfig", str(self.cluster.kubeconfig), "--namespace", NAMESPACE)
-        return run(str(binaries.program("helm")), *flags, *arguments, timeout=300)
+    def _helm(self, *arguments: str, stdin: str | None = None) -> str:
+        flags = ("--kubeconfig", str(self.cluster.kubeconfig), "--namespace", self.namespace)
+        return run(str(binaries.program("helm")), *flags, *arguments, stdin=stdin, timeout=300)

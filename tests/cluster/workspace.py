@@ -18,20 +18,36 @@ DATA, OUTPUT = "digits-data", "digits-output"
 
 
 @contextmanager
-def workspace(cluster: Cluster, namespace: str) -> Iterator[Kubectl]:
-    """kubectl in a fresh namespace with the claims that the digits example names; all is gone afterwards."""
+def restricted(cluster: Cluster, namespace: str) -> Iterator[Kubectl]:
+    """kubectl in a fresh namespace that takes restricted pods only; all is gone afterwards."""
     admin = cluster.kubectl
     admin("create", "namespace", namespace)
-    admin("label", "namespace", namespace, "pod-security.kubernetes.io/enforce=restricted")
-    bound = Kubectl(cluster.kubeconfig, namespace)
     try:
-        with storage.volume(cluster, namespace, DATA), storage.volume(cluster, namespace, OUTPUT):
-            with tempfile.TemporaryDirectory(prefix="digits-") as data:
-                maker = ROOT / "examples" / "digits" / "make_digits.py"
-                subprocess.run([sys.executable, str(maker), "--output", data], check=True)
-                with storage.shell(cluster, namespace, "loader", DATA, "/data"):
-                    bound("cp", f"{data}/.", "loader:/data", timeout=120)
-            yield bound
-            bound("delete", "dtj", "--all", timeout=120)
+        admin("label", "namespace", namespace, "pod-security.kubernetes.io/enforce=restricted")
+        yield Kubectl(cluster.kubeconfig, namespace)
     finally:
         admin("delete", "namespace", namespace, timeout=180)
+
+
+@contextmanager
+def with_digits(cluster: Cluster, namespace: str) -> Iterator[Kubectl]:
+    """`restricted`, with the claims that the digits example names."""
+    with (
+        restricted(cluster, namespace) as bound,
+        storage.volume(cluster, namespace, DATA),
+        storage.volume(cluster, namespace, OUTPUT),
+    ):
+        with tempfile.TemporaryDirectory(prefix="digits-") as data:
+            maker = ROOT / "examples" / "digits" / "make_digits.py"
+            subprocess.run([sys.executable, str(maker), "--output", data], check=True)
+            with storage.shell(cluster, namespace, "loader", DATA, "/data"):
+                bound("cp", f"{data}/.", "loader:/data", timeout=120)
+        yield bound
+
+
+@contextmanager
+def workspace(cluster: Cluster, namespace: str) -> Iterator[Kubectl]:
+    """`with_digits`, where the operator serves jobs; they are gone before the claims are."""
+    with with_digits(cluster, namespace) as bound:
+        yield bound
+        bound("delete", "dtj", "--all", timeout=120)
