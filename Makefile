@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 UV := .tools/bin/uv
+CYCLONEDX := .tools/sbom/bin/cyclonedx-py
 BIN := $(VENV)/bin
 SETUP := $(VENV)/.ready
 UPSTREAM := .upstream
@@ -35,17 +36,23 @@ $(SETUP): $(UV) requirements/dev.lock trainer-image/detectron2-pypi/requirements
 	@touch $@
 
 lock: $(UV) ## Lock the dependencies again, with hashes
-	for name in installer build operator trainer dev; do \
+	for name in installer build operator trainer dev sbom; do \
 	  $(UV) pip compile -q --universal --generate-hashes --python-version 3.11 --no-annotate --no-header \
 	    requirements/$$name.in -o requirements/$$name.lock || exit 1; done
 
+# Not among what a checkout needs: with the packages it brings, jsonschema takes a second longer to import.
+$(CYCLONEDX): $(UV) requirements/sbom.lock
+	test -x .tools/sbom/bin/python || $(UV) venv -q --python $(PYTHON) .tools/sbom
+	$(UV) pip sync -q --python .tools/sbom/bin/python --require-hashes requirements/sbom.lock
+	@touch $@
+
 # A lock is flat, so the warning that says so is silenced.
 sbom: export PYTHONWARNINGS = ignore:The Component this BOM:UserWarning
-sbom: $(SETUP) ## Bills of materials (CycloneDX) of what the two images install from the locks
+sbom: $(CYCLONEDX) ## Bills of materials (CycloneDX) of what the two images install from the locks
 	mkdir -p $(SBOM)
-	$(BIN)/cyclonedx-py requirements --pyproject operator/pyproject.toml \
+	$(CYCLONEDX) requirements --pyproject operator/pyproject.toml \
 	  -o $(SBOM)/detectron-operator.cdx.json requirements/operator.lock
-	$(BIN)/cyclonedx-py requirements --pyproject trainer-image/pyproject.toml \
+	$(CYCLONEDX) requirements --pyproject trainer-image/pyproject.toml \
 	  -o $(SBOM)/detectron-trainer.cdx.json requirements/trainer.lock
 
 lint: $(SETUP) ## ruff, mypy --strict, import contracts

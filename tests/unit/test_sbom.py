@@ -24,14 +24,7 @@ Package = tuple[str, str]
 def documents(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The documents by the name of the image, made by make with this Python's own programs."""
     folder = tmp_path_factory.mktemp("sbom")
-    # Where this Python is, everything is installed already.
-    command = [
-        "make",
-        "sbom",
-        "--old-file=.venv/.ready",
-        f"BIN={Path(sys.executable).parent}",
-        f"SBOM={folder}",
-    ]
+    command = ["make", "sbom", f"PYTHON={sys.executable}", f"SBOM={folder}"]
     # Not as a part of the make that may have started the tests.
     env = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
