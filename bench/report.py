@@ -58,15 +58,19 @@ class HandOver:
     after_kill: float
 
 
+@dataclass(frozen=True)
+class Bare:
+    """Seconds that clients which do nothing else need for the burst's jobs, and then for their children."""
+
+    jobs: float
+    children: float
+
+
 @dataclass(frozen=True, kw_only=True)
 class Round:
-    """One round on an API server of its own. Times in seconds, memory in MiB.
+    """One round on an API server of its own. Times in seconds, memory in MiB."""
 
-    Attributes:
-        bare_seconds: that a client which does nothing else needs for the creates of the burst.
-    """
-
-    bare_seconds: float
+    bare: Bare
     creation: Creation
     losses: Losses
     restart: Restart
@@ -117,18 +121,21 @@ Row = tuple[str, Sequence[float], int]
 def _creation(rounds: Sequence[Round], jobs: int, pods: int) -> list[Row]:
     made = [r.creation for r in rounds]
     idle = len(made[0].idle)
-    creates = jobs * (pods + 2)
+    children = jobs * (pods + 2)
+    creates = jobs + children
+    alone = [r.bare.jobs + r.bare.children for r in rounds]
     return [
         (f"idle, {idle} jobs: apply to all pods, p50 (ms)", [percentile(c.idle, 50) * 1e3 for c in made], 1),
         (f"idle, {idle} jobs: apply to all pods, p99 (ms)", [percentile(c.idle, 99) * 1e3 for c in made], 1),
         (f"burst of {jobs} jobs x {pods} pods: all pods (s)", [c.burst_seconds for c in made], 2),
-        ("burst: children created per second", [creates / c.burst_seconds for c in made], 0),
-        ("bare client: the same creates per second", [creates / r.bare_seconds for r in rounds], 0),
+        ("burst: creates per second, jobs and children", [creates / c.burst_seconds for c in made], 0),
+        ("bare client: the same creates per second", [creates / seconds for seconds in alone], 0),
         (
             "burst's rate / bare client's (%)",
-            [100 * r.bare_seconds / r.creation.burst_seconds for r in rounds],
+            [100 * bare / c.burst_seconds for bare, c in zip(alone, made, strict=True)],
             0,
         ),
+        ("bare client: children alone per second", [children / r.bare.children for r in rounds], 0),
         ("operator CPU per job (ms)", [c.cpu_per_job * 1e3 for c in made], 2),
         ("operator memory, idle (MiB)", [c.resident_before for c in made], 1),
         ("operator memory, after the burst (MiB)", [c.resident_after for c in made], 1),

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+import pytest
 import yaml
 
 from tests.apiserver.api import ApiError, Object
@@ -33,6 +34,8 @@ class TestKilled:
     To die after one write or before the next is the same to an operator that remembers nothing.
     """
 
+    # About twenty lives of some seconds each, on however busy a machine.
+    @pytest.mark.timeout(1200)
     def test_at_any_write_changes_nothing_in_the_outcome(self, plane: ControlPlane, tmp_path: Path) -> None:
         with FaultyProxy(plane) as proxy:
             kubeconfig = proxy.kubeconfig(tmp_path / "kubeconfig")

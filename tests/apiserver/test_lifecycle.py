@@ -7,6 +7,7 @@ import copy
 import json
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -64,6 +65,21 @@ class TestFirstReconcile:
             "patch detectrontrainingjobs/status": 1,
         }
         assert all(write.code < 300 for write in space.audit.writes())
+
+    def test_many_at_once_cost_no_more_and_each_is_told_of(self, space: Space) -> None:
+        jobs = [f"job-{number}" for number in range(20)]
+        with ThreadPoolExecutor(8) as users:
+            list(users.map(space.submit, jobs))
+        for job in jobs:
+            space.await_status(job, phase="Pending")
+        space.wait(lambda: space.events() == ["Created"] * len(jobs), "an event of each")
+        assert Counter(map(str, space.audit.writes())) == {
+            "create pods": 2 * len(jobs),
+            "create services": len(jobs),
+            "create configmaps": len(jobs),
+            "create events": len(jobs),
+            "patch detectrontrainingjobs/status": len(jobs),
+        }
 
     def test_the_manifest_in_the_pods_is_the_job(self, space: Space) -> None:
         space.submit()

@@ -46,7 +46,8 @@ class Plan:
     `status` is the complete desired status, None where it stands already. `requeue_after` is in seconds.
     `poll` is the URL, up to the port, of the pod whose /progress to follow. `delete_job` asks for the
     deletion of the job itself, in just this version. `look_into` is the uid of a pod of which the events may
-    say what it waits for: the plan is then made again with the words in that pod.
+    say what it waits for: the plan is then made again with the words in that pod. `can_wait` says that
+    nothing rests on the status, so that in a rush of jobs it may be told later.
     """
 
     create: tuple[CreateChild, ...] = ()
@@ -57,6 +58,7 @@ class Plan:
     poll: str | None = None
     delete_job: bool = False
     look_into: str | None = None
+    can_wait: bool = False
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from detectron_operator.engine.merge import merge_patch
 from detectron_operator.engine.poller import Poller
 from detectron_operator.engine.queue import WorkQueue
 from detectron_operator.engine.reports import Reports
+from detectron_operator.engine.untold import LOOK_AGAIN, Rush, Untold
 from detectron_operator.kube.client import Client
 from detectron_operator.kube.errors import ConflictError, KubeError, NotFoundError, RefusedError
 from detectron_operator.kube.objects import (
@@ -53,6 +54,7 @@ class Controller:
         client, cache, queue, poller, reports: the rest of the engine.
         defaults: what the settings say about every job.
         now: the time, with its zone.
+        clock: monotonic seconds.
         instance: the operator's pod or host name, for events.
     """
 
@@ -66,6 +68,7 @@ class Controller:
         defaults: Defaults,
         metrics: Metrics,
         now: Callable[[], datetime],
+        clock: Callable[[], float],
         instance: str,
     ) -> None:
         self._client = client
@@ -77,6 +80,12 @@ class Controller:
         self._metrics = metrics
         self._now = now
         self._instance = instance
+        self._rush = Rush(clock)
+        self._untold = Untold(clock)
+
+    def in_a_rush(self, job: Key) -> bool:
+        """Whether children of other jobs are being created or deleted."""
+        return self._rush.on(job)
 
     async def reconcile(self, key: Key) -> None:
         """Bring a job one step on.
@@ -88,10 +97,11 @@ class Controller:
         """
         entry = self._cache.jobs.get(key)
         if entry is None:
+            self._untold.forget(key)
             self._follow(key, None)
             return
         step = self._plan(entry)
-        if _rests_on_absence(entry, step):
+        if self._rests_on_absence(entry, step):
             await self._list_pods(key)
             step = self._plan(entry)
         if step.look_into is not None:
@@ -99,9 +109,7 @@ class Controller:
         try:
             await self._execute(entry, step)
         except ChildRefusedError as refused:
-            blocked = self._plan(entry, refused.refusal)
-            if blocked.status is not None:
-                await self._write_status(entry, blocked.status)
+            await self._tell(entry, self._plan(entry, refused.refusal))
             raise
         # Not before: what the job said last is needed until it is written.
         self._follow(key, step.poll)
@@ -116,7 +124,7 @@ class Controller:
     ) -> Plan:
         now = self._now()
         try:
-            job = parse(entry.value)
+            job = parse(self._seen(entry))
         except SpecError as error:
             return plan_invalid(entry.value, error, now)
         pods = self._cache.pods_of(entry.job, job.uid)
@@ -125,14 +133,15 @@ class Controller:
         said, mute = self._reports.get(entry.job), self._reports.is_mute(entry.job)
         return plan(job, pods, said, now, self._defaults, refusal, mute=mute)
 
+    def _seen(self, entry: Entry[Object]) -> Object:
+        """The raw job, with the status that it has or is about to have."""
+        return self._untold.over(entry.job, entry.meta.uid, entry.value)
+
     async def _execute(self, entry: Entry[Object], step: Plan) -> None:
         for children in _in_order(step.create):
             await _all(self._create(entry, child) for child in children)
         await _all(self._delete(entry, pod) for pod in step.delete)
-        if step.status is not None:
-            await self._write_status(entry, step.status)
-        for event in step.events:
-            await self._post(entry, event)
+        await self._tell(entry, step, can_wait=step.can_wait or step.status is None)
         if step.delete_job:
             logger.info("%s: deleted, as runPolicy.ttlSecondsAfterFinished asks", entry.job)
             await self._client.delete(JOBS, entry.job, entry.meta.uid, version=entry.meta.version)
@@ -140,7 +149,8 @@ class Controller:
     async def _create(self, entry: Entry[Object], child: CreateChild) -> None:
         resource = resource_of(child.manifest)
         try:
-            raw = await self._client.create(resource, entry.job.namespace, child.manifest)
+            with self._rush.acting(entry.job):
+                raw = await self._client.create(resource, entry.job.namespace, child.manifest)
         except ConflictError:
             raw = await self._client.get(resource, Key(entry.job.namespace, child.name))
             if not _serves(raw, child, entry.meta.uid):
@@ -155,9 +165,24 @@ class Controller:
 
     async def _delete(self, entry: Entry[Object], pod: DeletePod) -> None:
         key = Key(entry.job.namespace, pod.name)
-        raw = await self._client.delete(PODS, key, pod.uid, pod.grace_seconds)
+        with self._rush.acting(entry.job):
+            raw = await self._client.delete(PODS, key, pod.uid, pod.grace_seconds)
         if raw is not None:
             self._note_pod(raw)
+
+    async def _tell(self, entry: Entry[Object], step: Plan, *, can_wait: bool = False) -> None:
+        """Write the status and post the events of this step and of those before it, or have it done later."""
+        news = self._untold.and_also(entry.job, entry.meta.uid, step)
+        if news is None:
+            for event in step.events:
+                await self._post(entry, event)
+        elif can_wait and self._rush.on(entry.job) and self._untold.put_off(entry.job, news):
+            self._queue.add_after(entry.job, LOOK_AGAIN)
+        else:
+            await self._write_status(entry, news.status)
+            self._untold.forget(entry.job)
+            for event in news.events:
+                await self._post(entry, event)
 
     async def _write_status(self, entry: Entry[Object], status: Mapping[str, object]) -> None:
         """Patch the status, then have the job looked at again: the next step may wait for just this."""
@@ -192,6 +217,18 @@ class Controller:
         except KubeError as error:
             self._metrics.events_lost.inc()
             logger.warning("%s: event %s lost: %s", entry.job, event.reason, error, extra=_reference(entry))
+
+    def _rests_on_absence(self, entry: Entry[Object], step: Plan) -> bool:
+        """Whether the step ends the job or its attempt, which cannot be undone if a pod was only missed.
+
+        A job without a status has had no attempt yet: a look for its pods would cost each new job a list.
+        """
+        if step.status is None:
+            return False
+        before = status_of(self._seen(entry))
+        ends = step.status.get("phase") in _TERMINAL and before.get("phase") not in _TERMINAL
+        moves = any(step.status.get(field) != before.get(field) for field in ("attempt", "replacements"))
+        return ends or (bool(before) and moves)
 
     async def _complaint(self, job: Key, uid: str) -> Complaint | None:
         found = await self._client.list(EVENTS, job.namespace, fields=complaints.selector(uid))
@@ -239,19 +276,6 @@ def _complained_of(pod: Pod, uid: str, complaint: Complaint | None) -> Pod:
     if pod.uid != uid or complaint is None:
         return pod
     return replace(pod, reason=complaint.reason, message=complaint.message)
-
-
-def _rests_on_absence(entry: Entry[Object], step: Plan) -> bool:
-    """Whether the step ends the job or its attempt, which cannot be undone if a pod was only missed.
-
-    A job without a status has had no attempt yet: to look for its pods would cost each new job a list of all.
-    """
-    if step.status is None:
-        return False
-    before = status_of(entry.value)
-    ends = step.status.get("phase") in _TERMINAL and before.get("phase") not in _TERMINAL
-    moves = any(step.status.get(field) != before.get(field) for field in ("attempt", "replacements"))
-    return ends or (bool(before) and moves)
 
 
 def _in_order(children: Sequence[CreateChild]) -> tuple[list[CreateChild], list[CreateChild]]:

@@ -31,6 +31,8 @@ STUCK = 300.0
 
 GATHER = 0.1
 """Seconds that news of pods may wait for more of the same job: a gang's pods start and end together."""
+IN_A_RUSH = 1.0
+"""The same of pods that live, while those of other jobs are being created."""
 GONE = 0.02
 """The same for pods that are gone: what follows them waits for nothing else."""
 
@@ -73,6 +75,7 @@ class Engine:
             defaults,
             metrics,
             lambda: datetime.now(UTC),
+            clock,
             instance,
         )
         self._resync = Resync(
@@ -131,7 +134,13 @@ class Engine:
         if gone:
             self._keep_last_words(entry)
         if self._cache.pods.remove(entry.meta) if gone else self._cache.pods.upsert(entry):
-            self._queue.add_after(entry.job, GONE if gone else GATHER)
+            self._queue.add_after(entry.job, self._patience(entry, gone))
+
+    def _patience(self, pod: Entry[Pod], gone: bool) -> float:
+        """Seconds that news of a pod may wait: nothing can be done about one that comes to life."""
+        if gone:
+            return GONE
+        return IN_A_RUSH if pod.value.alive and self._controller.in_a_rush(pod.job) else GATHER
 
     def _keep_last_words(self, entry: Entry[Pod]) -> None:
         """A pod's end and its deletion may come as one: its last state then tells what it left."""

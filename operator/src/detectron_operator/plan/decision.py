@@ -122,7 +122,8 @@ def _held_back(step: Plan, s: Situation, period: float) -> Plan:
     if step.status is None:
         return step
     changed = statuses.changed_fields(s.job.status, step.status)
+    untold = replace(step, status=None, can_wait=False)
     if changed <= {"lastUpdatedTime"}:
-        return replace(step, status=None)
+        return untold
     wait = numbers.wait(s.job.status, step.status, s.now, period) if changed <= numbers.FIELDS else 0.0
-    return soonest(replace(step, status=None), wait) if wait > 0 else step
+    return soonest(untold, wait) if wait > 0 else step

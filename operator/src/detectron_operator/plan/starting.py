@@ -66,7 +66,10 @@ def _gather(s: Situation, defaults: Defaults, refusal: Refusal | None) -> Plan:
     desired = s.status(_phase(s), words, replicas=s.gang.replicas(created=len(s.gang.missing)))
     created = Event(reasons.CREATED, f"Created a gang of {s.gang.in_words}", "Normal")
     events = (created,) if s.stored.reason in ("", reasons.CHECK_PASSED) else ()
-    return asking(Plan(create=children, status=desired, events=events, requeue_after=left), s)
+    # Nobody decides anything by how far a start has come; the end of a disruption is told at once.
+    can_wait = refusal is None and s.stored.phase != reasons.RESTARTING
+    step = Plan(create=children, status=desired, events=events, requeue_after=left, can_wait=can_wait)
+    return asking(step, s)
 
 
 def _children(s: Situation, defaults: Defaults) -> tuple[CreateChild, ...]:
