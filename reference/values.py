@@ -27,7 +27,9 @@ helm test detectron-operator --namespace detectron-system
 An upgrade of the release brings its custom resource definition along. Uninstalling it leaves that and all
 jobs in the cluster, unless `crds.keep` is false. The owner of one namespace can install it without what is
 cluster-wide: with `scope=Namespaced`, `crds.enabled=false`, `admission.enabled=false` and
-`userRoles.create=false`; somebody with the rights for it has then applied `crds/`.
+`userRoles.create=false`. Somebody with the rights for it has then applied `crds/`, and has given the owner,
+in that namespace, the rights of the operator that Kubernetes' own role admin lacks: on jobs and PodGroups, as
+in the chart's Role.
 
 More: [running the operator](../../docs/operator.md), [monitoring](../../docs/monitoring.md),
 [threat model](../../docs/security.md).

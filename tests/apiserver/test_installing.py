@@ -16,10 +16,11 @@ from tests.apiserver.api import Object
 from tests.apiserver.conftest import CONTROLLERS
 from tests.apiserver.operator_process import Operator
 from tests.apiserver.space import Space
-from tests.chart.helm import CHART, NAMESPACE, RELEASE, HelmError, Values, helm
+from tests.chart.helm import CHART, NAMESPACE, RELEASE, HelmError, Values, helm, of_kind, template
 from tests.chart.previous import NEW_FIELD, lowered, training_fields
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.kubectl import Kubectl
+from tests.cluster.waiting import wait_until
 
 DEFINITION = "detectrontrainingjobs.detectron.dev"
 GANG = ("job-0-0", "job-0-1")
@@ -36,6 +37,14 @@ EVERYTHING: Values = {
     }
 }
 MONITORING = "monitoring.coreos.com/v1"
+AGGREGATION = "clusterrole-aggregation-controller"
+"""Without it the role admin is empty."""
+NOTHING_CLUSTER_WIDE: Values = {
+    "scope": "Namespaced",
+    "crds": {"enabled": False},
+    "admission": {"enabled": False},
+    "userRoles": {"create": False},
+}
 
 
 @dataclass
@@ -80,7 +89,7 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     with ControlPlane(
         tmp_path_factory.mktemp("installing"),
         scheduler=False,
-        controller_flags=[f"--controllers={','.join(CONTROLLERS)}"],
+        controller_flags=[f"--controllers={','.join((*CONTROLLERS, AGGREGATION))}"],
     ) as plane:
         definitions.install(plane, (MONITORING, "PodMonitor"), (MONITORING, "PrometheusRule"))
         yield plane
@@ -174,3 +183,24 @@ def test_jobs_go_with_the_release_where_asked(release: Release, space: Space) ->
     assert space.job()["metadata"]["name"] == "job", "until it is uninstalled"
     release.helm("uninstall", RELEASE, "--wait")
     assert release.those_left(made) == []
+
+
+def test_an_administrator_of_one_namespace_needs_the_operator_s_rights_there(
+    plane: ControlPlane, release: Release
+) -> None:
+    wait_until(lambda: plane.kubectl.get("clusterrole", "admin").get("rules"), 20, "admin to have its rights")
+    plane.kubectl.apply(yaml.safe_load((CHART / "files" / "detectrontrainingjobs.yaml").read_text()))
+    plane.kubectl("create", "namespace", "owned")
+    granting = Kubectl(plane.kubeconfig, "owned")
+    granting("create", "rolebinding", "admin", "--clusterrole=admin", "--user=owner")
+    where = ("--kubeconfig", plane.kubeconfig_for("owner"), "--namespace", "owned")
+    install = ("upgrade", "--install", RELEASE, CHART, *where)
+    with pytest.raises(HelmError, match="attempting to grant RBAC permissions not currently held"):
+        helm(*install, values=NOTHING_CLUSTER_WIDE)
+    operator = next(
+        role for role in of_kind(template(NOTHING_CLUSTER_WIDE), "Role") if len(role["rules"]) > 2
+    )
+    granting.apply(operator | {"metadata": {"name": "owner"}})
+    granting("create", "rolebinding", "owner", "--role=owner", "--user=owner")
+    helm(*install, values=NOTHING_CLUSTER_WIDE)
+    helm("uninstall", RELEASE, *where, "--wait")
