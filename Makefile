@@ -13,7 +13,7 @@ DETECTRON2 = $(shell sed -n 's/^ARG DETECTRON2=//p' trainer-image/Dockerfile)
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock sbom lint unit trainer trainer-upstream apiserver chart cluster test demo bench bench-trainer chaos matrix cluster-up cluster-down clean
+.PHONY: help setup lock sbom lint unit trainer trainer-upstream apiserver chart cluster test demo bench bench-trainer chaos matrix boards cluster-up cluster-down clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -111,6 +111,10 @@ chaos: $(SETUP) ## Every fault into a real two-node job, measured: docs/faults.m
 matrix: $(SETUP) ## The chart in every variant on real nodes, measured: docs/chart-matrix.md (root on Debian)
 	$(BIN)/python -m tests.cluster build
 	$(BIN)/python -m tests.matrix --publish docs
+
+boards: $(SETUP) ## Pictures of the boards, after jobs on the real cluster: docs/boards (root on Debian)
+	$(BIN)/python -m tests.cluster build
+	$(BIN)/python -m tests.boards
 
 cluster-up: $(SETUP) ## Start the two-node cluster (root on Debian)
 	$(BIN)/python -m tests.cluster up

@@ -32,7 +32,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     if given.command == "record":
         now = time.time()
-        record(given.url, now - 60 * given.minutes, now, given.job, given.window)
+        try:
+            record(given.url, now - 60 * given.minutes, now, given.job, given.window)
+        except OSError as error:
+            parser.exit(1, f"error: {given.url} as a Prometheus: {error}\n")
     draw()
 
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 from bench import report as bench
 from tests.chaos import report, scenario, scenarios
 from tests.chaos.trial import with_plugins
-from tests.cluster import cluster as machinery
 from tests.cluster.console import say
-from tests.cluster.release import Release
+from tests.cluster.release import installed
 from tests.cluster.workspace import workspace
 
 NAMESPACE = "chaos"
@@ -30,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"no such scenario: {', '.join(sorted(unknown))}")
     facts = bench.machine()
     outcomes = []
-    with _cluster() as release, workspace(release.cluster, NAMESPACE) as kubectl:
+    with installed() as release, workspace(release.cluster, NAMESPACE) as kubectl:
         with_plugins(kubectl)
         for name in chosen.scenario or every:
             outcome = scenario.run(every[name], release, kubectl)
@@ -40,22 +38,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if chosen.publish:
         report.publish(chosen.publish, facts, outcomes)
     return 1 if any(outcome.wrong or outcome.late for outcome in outcomes) else 0
-
-
-@contextmanager
-def _cluster() -> Iterator[Release]:
-    """The release on this machine's cluster, both as they were before afterwards."""
-    there = bool(machinery.status())
-    release = Release(machinery.up())
-    try:
-        release.install()
-        try:
-            yield release
-        finally:
-            release.uninstall()
-    finally:
-        if not there:
-            machinery.down()
 
 
 if __name__ == "__main__":

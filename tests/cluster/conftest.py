@@ -15,14 +15,15 @@ from tests.cluster.workspace import workspace
 
 _FOREIGN = bool(os.environ.get("KUBECONFIG"))
 # The tests of this machine's own cluster, and those that break its nodes, have no use for another's.
-collect_ignore = ["test_machinery.py", "test_faults.py"] if _FOREIGN else []
+collect_ignore = ["test_machinery.py", "test_quickstart.py", "test_faults.py"] if _FOREIGN else []
 
 NAMESPACE = "vision"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The tests that tear the cluster down come before those that share it."""
-    items.sort(key=lambda item: item.path.name != "test_machinery.py")
+    """The tests that tear the cluster down or install the chart come before those that share both."""
+    first = {"test_machinery.py": 0, "test_quickstart.py": 1}
+    items.sort(key=lambda item: first.get(item.path.name, len(first)))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -12,14 +12,15 @@ _RELABELING = {"sourceLabels": "source_labels", "targetLabel": "target_label", "
 
 
 def scrape_config(
-    monitors: Iterable[Mapping[str, Any]], kubeconfig: Path, interval: float
+    monitors: Iterable[Mapping[str, Any]], kubeconfig: Path, interval: float, *rules: Path
 ) -> dict[str, object]:
     """Prometheus' configuration with one job for each endpoint of each monitor.
 
     Args:
         monitors: PodMonitors as manifests.
         kubeconfig: what Prometheus discovers pods with.
-        interval: seconds between two scrapes, in place of the monitors' own.
+        interval: seconds between two scrapes, in place of the monitors' own, and of rules' evaluations.
+        rules: files with groups of rules.
 
     Raises:
         ValueError: a monitor has a field that is not translated here.
@@ -27,7 +28,8 @@ def scrape_config(
     """
     every = f"{interval:g}s"
     return {
-        "global": {"scrape_interval": every, "scrape_timeout": every},
+        "global": {"scrape_interval": every, "scrape_timeout": every, "evaluation_interval": every},
+        "rule_files": [str(file) for file in rules],
         "scrape_configs": [
             _job(monitor, endpoint, number, kubeconfig)
             for monitor in monitors

@@ -61,6 +61,10 @@ class Prometheus:
     ) -> None:
         self._daemon.kill()
 
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
     def wait_samples(self, selector: str, count: int, timeout: float) -> None:
         """Wait until a selector's series have so many samples of the last two minutes."""
 
@@ -76,15 +80,13 @@ class Prometheus:
             urllib.error.HTTPError: Prometheus does not understand it.
         """
         span = {"query": expr, "start": str(start), "end": str(end), "step": "1"}
-        url = f"http://127.0.0.1:{self.port}/api/v1/query_range?" + urllib.parse.urlencode(span)
+        url = f"{self.url}/api/v1/query_range?" + urllib.parse.urlencode(span)
         with urllib.request.urlopen(url, timeout=30) as response:
             return bool(json.load(response)["data"]["result"])
 
     def range(self, query: str, seconds: int) -> list[Series]:
         """Every raw sample of the last `seconds` of the series that `query`, a plain selector, names."""
-        url = f"http://127.0.0.1:{self.port}/api/v1/query?" + urllib.parse.urlencode(
-            {"query": f"{query}[{seconds}s]"}
-        )
+        url = f"{self.url}/api/v1/query?" + urllib.parse.urlencode({"query": f"{query}[{seconds}s]"})
         with urllib.request.urlopen(url, timeout=10) as response:
             answer = json.load(response)
         return [
@@ -95,7 +97,7 @@ class Prometheus:
     def _ready(self) -> bool:
         self._daemon.check()
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/-/ready", timeout=1) as response:
+            with urllib.request.urlopen(f"{self.url}/-/ready", timeout=1) as response:
                 return bool(response.status == 200)
         except OSError:
             return False

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from tests.cluster import binaries, images
+from tests.cluster import binaries, cluster, images
 from tests.cluster.cluster import Cluster, ClusterError
 from tests.cluster.command import run
 from tests.cluster.kubectl import Kubectl
@@ -64,8 +65,12 @@ class Release:
 
     def pod_monitors(self) -> list[dict[str, Any]]:
         """The PodMonitors that the chart would install where the Prometheus operator runs."""
-        rendered = self._helm("template", NAME, str(CHART), "--set=monitoring.podMonitors.enabled=true")
-        return [item for item in yaml.safe_load_all(rendered) if item and item["kind"] == "PodMonitor"]
+        return self._rendered("PodMonitor", "monitoring.podMonitors.enabled=true")
+
+    def alert_groups(self) -> list[dict[str, Any]]:
+        """The groups of its PrometheusRule."""
+        (rule,) = self._rendered("PrometheusRule", "monitoring.rules.enabled=true")
+        return list(rule["spec"]["groups"])
 
     def manifest(self) -> list[dict[str, Any]]:
         """What helm has installed."""
@@ -108,6 +113,10 @@ class Release:
         """Wait until another operator than the killed one leads."""
         wait_until(lambda: self.holder() != killed, 120, "another operator to lead", 0.3)
 
+    def _rendered(self, kind: str, value: str) -> list[dict[str, Any]]:
+        rendered = self._helm("template", NAME, str(CHART), f"--set={value}")
+        return [item for item in yaml.safe_load_all(rendered) if item and item["kind"] == kind]
+
     def _images(self) -> tuple[str, str]:
         if self.cluster.ours:
             self.cluster.load_image(images.operator(), images.trainer())
@@ -120,3 +129,19 @@ class Release:
     def _helm(self, *arguments: str, stdin: str | None = None) -> str:
         flags = ("--kubeconfig", str(self.cluster.kubeconfig), "--namespace", self.namespace)
         return run(str(binaries.program("helm")), *flags, *arguments, stdin=stdin, timeout=300)
+
+
+@contextmanager
+def installed() -> Iterator[Release]:
+    """The release on this machine's cluster; afterwards both are as they were before."""
+    there = bool(cluster.status())
+    release = Release(cluster.up())
+    try:
+        release.install()
+        try:
+            yield release
+        finally:
+            release.uninstall()
+    finally:
+        if not there:
+            cluster.down()

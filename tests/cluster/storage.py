@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,51 +16,47 @@ ROOT = Path("/var/lib/detectron-test-volumes")
 
 
 @contextmanager
+def provisioned(cluster: Cluster, namespace: str, claim: str) -> Iterator[None]:
+    """What a storage class makes for a claim: a folder of this machine, gone with its content afterwards."""
+    folder = ROOT / namespace / claim
+    shutil.rmtree(folder, ignore_errors=True)  # what a killed run left
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o777)
+    name = f"{namespace}-{claim}"
+    spec = {
+        "capacity": {"storage": "1Gi"},
+        "accessModes": ["ReadWriteMany", "ReadWriteOnce"],
+        "persistentVolumeReclaimPolicy": "Retain",
+        "storageClassName": "",
+        "claimRef": {"kind": "PersistentVolumeClaim", "namespace": namespace, "name": claim},
+        "hostPath": {"path": str(folder), "type": "Directory"},
+    }
+    volume = {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name}, "spec": spec}
+    cluster.kubectl.apply(volume)
+    try:
+        yield
+    finally:
+        cluster.kubectl("delete", "pv", name, "--wait=false")
+        shutil.rmtree(folder)
+
+
+@contextmanager
 def volume(cluster: Cluster, namespace: str, claim: str) -> Iterator[None]:
     """A claim of this name that pods on every node can mount, gone with its content afterwards."""
-    folder = ROOT / namespace / claim
-    name = f"{namespace}-{claim}"
-    kubectl = cluster.kubectl
     request: dict[str, Any] = {
         "accessModes": ["ReadWriteMany"],
         "resources": {"requests": {"storage": "1Gi"}},
     }
-    if cluster.ours:
-        shutil.rmtree(folder, ignore_errors=True)  # what a killed run left
-        folder.mkdir(parents=True, exist_ok=True)
-        folder.chmod(0o777)
-        reference = {"kind": "PersistentVolumeClaim", "namespace": namespace, "name": claim}
-        kubectl.apply(
-            {
-                "apiVersion": "v1",
-                "kind": "PersistentVolume",
-                "metadata": {"name": name},
-                "spec": {
-                    "capacity": {"storage": "1Gi"},
-                    "accessModes": ["ReadWriteMany"],
-                    "persistentVolumeReclaimPolicy": "Retain",
-                    "storageClassName": "",
-                    "claimRef": reference,
-                    "hostPath": {"path": str(folder), "type": "Directory"},
-                },
-            }
-        )
-        request["storageClassName"] = ""
-    kubectl.apply(
-        {
-            "apiVersion": "v1",
-            "kind": "PersistentVolumeClaim",
-            "metadata": {"name": claim, "namespace": namespace},
-            "spec": request,
-        }
-    )
-    try:
-        yield
-    finally:
-        kubectl("delete", "pvc", claim, "--namespace", namespace, "--wait=false")
+    with provisioned(cluster, namespace, claim) if cluster.ours else nullcontext():
         if cluster.ours:
-            kubectl("delete", "pv", name, "--wait=false")
-            shutil.rmtree(folder)
+            request["storageClassName"] = ""
+        metadata = {"name": claim, "namespace": namespace}
+        kind = {"apiVersion": "v1", "kind": "PersistentVolumeClaim"}
+        cluster.kubectl.apply({**kind, "metadata": metadata, "spec": request})
+        try:
+            yield
+        finally:
+            cluster.kubectl("delete", "pvc", claim, "--namespace", namespace, "--wait=false")
 
 
 def shell_pod(cluster: Cluster, name: str, claim: str, path: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import pytest
 from dashboards import job
 from dashboards.boards import BOARDS
 from dashboards.pictures import answers, drawing, model, scale
+from dashboards.pictures.__main__ import ANSWERS, FOLDER
 from dashboards.pictures.answers import Answers, Series, Span, VariableError
 from dashboards.pictures.model import Board, Panel
 from dashboards.pictures.svg import COLORS
@@ -357,3 +358,19 @@ def test_a_prometheus_is_asked_by_its_api() -> None:
         ("/api/v1/query_range", {"query": ["up"], "start": ["1000.0"], "end": ["1100.0"], "step": ["10.0"]}),
         ("/api/v1/query", {"query": ["up"], "time": ["1100.0"]}),
     ]
+
+
+NEEDS_A_GPU = {"GPU memory"}
+
+
+@pytest.mark.parametrize("board", MODELS, ids=NAMES)
+def test_the_docs_have_what_is_drawn_from_the_recorded_answers(board: Board) -> None:
+    picture = drawing.draw(board, answers.from_json(ANSWERS.read_text()))
+    assert "not recorded" not in picture, "a query is new: `make boards`"
+    assert (FOLDER / f"{board.uid}.svg").read_text() == picture, "run `python -m dashboards.pictures draw`"
+
+
+@pytest.mark.parametrize("board", MODELS, ids=NAMES)
+def test_the_pictures_of_the_docs_show_something_in_every_panel(board: Board) -> None:
+    sheet = ET.fromstring((FOLDER / f"{board.uid}.svg").read_text())
+    assert {p.title for p in board.panels if "no data" in texts(panel_of(sheet, p))} <= NEEDS_A_GPU
