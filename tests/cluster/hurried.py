@@ -8,13 +8,13 @@ from typing import Any
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION = r"(?P<number>\d+)(?P<unit>[smhd])"
-_WINDOW = re.compile(rf"(?<=\[){_DURATION}(?=\])")
+_WINDOW = re.compile(rf"(?:(?<=\[)|(?<=\boffset )){_DURATION}\b")
 _AGE = re.compile(r"(?<=\btime\(\) - )(?P<since>\w+ [<>]=? )(?P<number>\d+)\b")
 """What a time since a timestamp is compared with, in seconds."""
 
 
 def hurried(groups: Sequence[Mapping[str, Any]], times: int) -> list[dict[str, Any]]:
-    """Groups of rules in which all takes a fraction of the time: `for`, windows, and ages of timestamps.
+    """Groups of rules with a fraction of each duration: `for`, windows, offsets, and ages of timestamps.
 
     Raises:
         ValueError: a duration would be no whole number of seconds.

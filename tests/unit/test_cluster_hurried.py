@@ -20,7 +20,7 @@ def rules(groups: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 def masked(expr: str) -> str:
     """An expression with a mark in the place of each duration."""
-    windows = re.sub(r"\[\w+\]", "[?]", expr)
+    windows = re.sub(r"(\[|offset )\w+", r"\1?", expr)
     return re.sub(r"(_timestamp_seconds [<>] )\d+", r"\1?", windows)
 
 
@@ -31,6 +31,7 @@ def test_durations_are_a_fraction() -> None:
     assert stalled["for"] == "2s"
     assert changed["DetectronJobRestartLoop"]["expr"] == "changes(detectron_job_attempt[60s]) >= 3"
     assert "detectron_job_completion_timestamp_seconds < 120" in changed["DetectronJobFailed"]["expr"]
+    assert "offset 120s" in changed["DetectronJobNonFiniteLoss"]["expr"]
     assert "[2880s]" in changed["DetectronJobPrecisionDropped"]["expr"]
 
 
@@ -46,10 +47,10 @@ def test_nothing_else_is_different() -> None:
 
 
 def test_no_duration_is_left_as_it_was() -> None:
-    left = [
-        number for rule in rules(GROUPS).values() for number in re.findall(r"\b\d+\b", masked(rule["expr"]))
-    ]
-    assert max(map(int, left)) < 60, "a number that is a duration in a form that is not known here"
+    exprs = [masked(rule["expr"]) for rule in rules(GROUPS).values()]
+    assert [expr for expr in exprs if re.search(r"\b\d+[smhd]\b", expr)] == []
+    numbers = [int(number) for expr in exprs for number in re.findall(r"\b\d+\b", expr)]
+    assert max(numbers) < 60, "a number that is a duration in a form that is not known here"
 
 
 def test_what_cannot_be_divided_is_refused() -> None:
