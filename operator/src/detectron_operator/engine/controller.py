@@ -231,15 +231,15 @@ class Controller:
         return ends or (bool(before) and moves)
 
     async def _complaint(self, job: Key, uid: str) -> Complaint | None:
-        found = await self._client.list(EVENTS, job.namespace, fields=complaints.selector(uid))
+        chosen = complaints.selector(uid)
+        found = await self._client.list(EVENTS, lambda event: event, job.namespace, fields=chosen)
         return complaints.latest(found.items)
 
     async def _list_pods(self, job: Key) -> None:
         """Read the job's pods anew: what the cache lacks may only be late."""
         selector = f"{labels.SELECTOR},{labels.JOB}={job.name}"
-        found = await self._client.list(PODS, job.namespace, selector)
-        ours = [entry for entry in map(pod_entry, found.items) if entry is not None]
-        self._cache.pods.replace(ours, found.version, lambda entry: entry.job == job)
+        found = await self._client.list(PODS, pod_entry, job.namespace, selector)
+        self._cache.pods.replace(found.items, found.version, lambda entry: entry.job == job)
 
     async def _read_job(self, key: Key) -> None:
         try:

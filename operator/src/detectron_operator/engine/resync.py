@@ -108,8 +108,7 @@ class Resync:
         def concerns(entry: Entry[T]) -> bool:
             return scope is None or entry.meta.key.namespace == scope
 
-        jobs = await self._client.list(JOBS, scope)
-        news = self._cache.jobs.replace(map(job_entry, jobs.items), jobs.version, concerns)
-        pods = await self._client.list(PODS, scope, labels.SELECTOR)
-        ours = [entry for entry in map(pod_entry, pods.items) if entry is not None]
-        return news | self._cache.pods.replace(ours, pods.version, concerns)
+        jobs = await self._client.list(JOBS, job_entry, scope)
+        news = self._cache.jobs.replace(jobs.items, jobs.version, concerns)
+        pods = await self._client.list(PODS, pod_entry, scope, labels.SELECTOR)
+        return news | self._cache.pods.replace(pods.items, pods.version, concerns)

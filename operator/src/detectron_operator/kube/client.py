@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import cast
+from typing import Generic, TypeVar, cast
 from urllib.parse import urlencode
 
 import aiohttp
@@ -32,16 +32,17 @@ KEEPALIVE = 75.0
 """Seconds that an idle connection stays open, as a TLS handshake costs more than the request; the API server
 itself closes it after 90."""
 
+T = TypeVar("T")
 Observe = Callable[[str, str, str], None]
 """Told verb, resource and status code (or `error`) of every request."""
 _READS = frozenset({"get", "list"})
 
 
 @dataclass(frozen=True)
-class Listing:
-    """All objects of a resource at one version."""
+class Listing(Generic[T]):
+    """All objects of a resource at one version, each reduced to what was asked for."""
 
-    items: Sequence[Object]
+    items: Sequence[T]
     version: int
 
 
@@ -110,20 +111,31 @@ class Client:
         return await self._request("get", resource, resource.path(*key), f"get {resource.plural} {key}")
 
     async def list(
-        self, resource: Resource, namespace: str | None = None, selector: str = "", fields: str = ""
-    ) -> Listing:
-        """All objects of a namespace, or of all, that match both selectors, in pages of one version."""
+        self,
+        resource: Resource,
+        reduced: Callable[[Object], T | None],
+        namespace: str | None = None,
+        selector: str = "",
+        fields: str = "",
+    ) -> Listing[T]:
+        """All objects of a namespace, or of all, that match both selectors, in pages of one version.
+
+        Args:
+            reduced: what to keep of an object, if anything; no more than a page of whole ones is held at once
+        """
         chosen = {"labelSelector": selector, "fieldSelector": fields}
         query = {"limit": str(PAGE)} | {name: value for name, value in chosen.items() if value}
-        items: list[Object] = []
+        items: list[T] = []
         what = f"list {resource.plural} in {namespace or 'all namespaces'}"
         while True:
             page = await self._request("list", resource, resource.path(namespace), what, query=query)
-            items += cast("list[Object]", page["items"])
+            found = map(reduced, cast("Sequence[Object]", page["items"]))
+            items += [item for item in found if item is not None]
             meta = cast("Mapping[str, str]", page["metadata"])
             if not meta.get("continue"):
                 return Listing(items, int(meta["resourceVersion"]))
             query["continue"] = meta["continue"]
+            del page, found
 
     async def create(self, resource: Resource, namespace: str, manifest: Object) -> Object:
         """The object as stored. Raises `ConflictError` if the name is taken."""
