@@ -74,6 +74,10 @@ def follow(job: TrainingJob, timeout: float) -> list[dict[str, Any]]:
     return seen
 
 
+def test_the_installation_proves_itself(release: Release) -> None:
+    release.test()
+
+
 def test_two_nodes_train_one_model(
     cluster: Cluster, release: Release, kubectl: Kubectl, prometheus: Prometheus
 ) -> None:

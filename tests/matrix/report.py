@@ -57,14 +57,14 @@ then `helm uninstall` may leave nothing but, where `crds.keep` says so, the defi
 is held by `tests/chart` and `tests/apiserver`.
 
 Measured on {machine["cores"]} cores ({machine["cpu"]}), {machine["memoryGiB"]} GiB, Linux
-{machine["kernel"]}:
+{machine["kernel"]}, beside whatever else ran there:
 
 {installations(outcomes)}
 
 *Ready* is the time that `helm install --wait` took, *succeeded* that from `kubectl apply` to `Succeeded`,
 *tested* that of `helm test`.
 
-## Beside a job that trains
+## What is done to an installation
 
 {disturbances(effects)}
 

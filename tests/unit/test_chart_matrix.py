@@ -8,6 +8,8 @@ from typing import Any
 
 import yaml
 
+from tests.matrix.disturbance import DISTURBANCES
+from tests.matrix.report import page
 from tests.matrix.switches import flipped, left_out, switches
 from tests.matrix.variants import UNTRIED, variants
 
@@ -57,3 +59,14 @@ def test_what_is_not_as_by_default_is_told() -> None:
 def test_every_switch_of_the_chart_is_tried_or_has_a_reason() -> None:
     """A new value of the chart belongs in a variant of tests/matrix/variants.py."""
     assert left_out(SCHEMA, DEFAULTS, [variant.values for variant in VARIANTS]) == UNTRIED.keys()
+
+
+def test_the_page_is_made_from_the_numbers_beside_it() -> None:
+    numbers = json.loads((ROOT / "docs" / "chart-matrix.json").read_text())
+    assert (ROOT / "docs" / "chart-matrix.md").read_text() == page(numbers)
+
+
+def test_all_of_it_was_measured() -> None:
+    numbers = json.loads((ROOT / "docs" / "chart-matrix.json").read_text())
+    assert [each["name"] for each in numbers["installations"]] == [variant.name for variant in VARIANTS]
+    assert [each["name"] for each in numbers["disturbances"]] == [each.name for each in DISTURBANCES]
