@@ -108,13 +108,10 @@ BOARD = Board(
                 ),
                 graph(
                     "Restarts by cause",
-                    "New attempts in the time of a step, by the reason why the one before ended.",
-                    Query(
-                        "sum by (reason) "
-                        f"(increase(detectron_job_restarts_total{{{JOBS}}}[$__rate_interval]))",
-                        "{{reason}}",
-                    ),
+                    "Of the jobs that are there, since they began, by the reason why an attempt ended.",
+                    Query(f"sum by (reason) (detectron_job_restarts_total{{{JOBS}}})", "{{reason}}"),
                     unit="none",
+                    stacked=True,
                 ),
                 bars(
                     "Time lost by cause",

@@ -65,8 +65,12 @@ STANDING = Row(
         ),
         number(
             "Silence",
-            "Time since the job last told of progress.",
-            Query(f"time() - detectron_job_last_progress_timestamp_seconds{{{JOB}}}"),
+            "Time since the running job last told of progress.",
+            Query(
+                f"(time() - detectron_job_last_progress_timestamp_seconds{{{JOB}}})"
+                " and on (job_namespace, training_job) "
+                f'(detectron_job_status_phase{{{JOB},phase="Running"}} == 1)'
+            ),
             unit="dtdurations",
             steps=((None, "green"), (300, "orange"), (900, "red")),
         ),
