@@ -47,7 +47,9 @@ def with_digits(cluster: Cluster, namespace: str) -> Iterator[Kubectl]:
 
 @contextmanager
 def workspace(cluster: Cluster, namespace: str) -> Iterator[Kubectl]:
-    """`with_digits`, where the operator serves jobs; they are gone before the claims are."""
+    """`with_digits`, where the operator serves jobs; they and their pods are gone before the claims are."""
     with with_digits(cluster, namespace) as bound:
         yield bound
         bound("delete", "dtj", "--all", timeout=120)
+        # The garbage collector takes its time, and pods write a last checkpoint.
+        bound("delete", "pod", "--all", timeout=120)
