@@ -103,6 +103,8 @@ def shell(cluster: Cluster, tmp_path: Path) -> Iterator[Shell]:
         undo.callback(admin, "delete", "namespace", NAMESPACE, timeout=180)
         for claim in ("digits-data", "digits-output"):
             undo.enter_context(storage.provisioned(cluster, NAMESPACE, claim))
+        # Those of a deleted job write a last checkpoint.
+        undo.callback(admin, "delete", "pod", "--all", f"--namespace={NAMESPACE}", timeout=180)
         (tmp_path / "home").mkdir()
         yield Shell(tmp_path / "home", kubeconfig)
 
