@@ -129,6 +129,39 @@ def test_a_retry_waits_as_long_as_the_server_asks() -> None:
     run(scenario())
 
 
+def test_news_wait_as_long_as_the_server_asks_too() -> None:
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+        keys = queue()
+        keys.add(A)
+        await keys.get()
+        keys.add(A)
+        keys.retry(A, at_least=7)
+        keys.done(A)
+        assert len(keys) == 0
+        await asyncio.sleep(3)
+        keys.add(A)
+        await keys.get()
+        assert loop.time() == 7
+        keys.succeeded(A)
+        keys.done(A)
+        await asyncio.sleep(60)
+        assert len(keys) == 0
+
+    run(scenario())
+
+
+def test_news_do_not_wait_for_a_retry_that_nobody_asked_to_delay() -> None:
+    async def scenario() -> None:
+        keys = queue()
+        keys.retry(A)
+        keys.add(A)
+        await keys.get()
+        assert asyncio.get_running_loop().time() == 0
+
+    run(scenario())
+
+
 def test_age_is_that_of_the_oldest_waiting_or_in_work() -> None:
     async def scenario() -> None:
         keys = queue()

@@ -32,6 +32,7 @@ class WorkQueue:
         self._processing: dict[Key, float] = {}
         self._delayed: dict[Key, asyncio.TimerHandle] = {}
         self._failures: dict[Key, int] = {}
+        self._not_before: dict[Key, float] = {}
 
     def __len__(self) -> int:
         """Keys that wait for a worker."""
@@ -44,8 +45,12 @@ class WorkQueue:
         return self._clock() - min(since) if since else 0.0
 
     def add(self, key: Key) -> None:
-        """Have the key worked on as soon as a worker is free."""
+        """Have the key worked on as soon as a worker is free, and `retry` has no objection."""
         if key in self._dirty:
+            return
+        rest = self._not_before.get(key, 0.0) - self._clock()
+        if rest > 0:
+            self.add_after(key, rest)
             return
         self._dirty[key] = self._clock()
         if key not in self._processing:
@@ -65,18 +70,22 @@ class WorkQueue:
         """Have a key that failed worked on later, the later the more often it failed; returns the delay.
 
         Args:
-            at_least: seconds that it must take in any case.
+            at_least: seconds that it must take in any case, whatever news there are meanwhile.
         """
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
         longest = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2.0 ** min(failures, 30))
         delay = at_least + longest * (0.5 + self._jitter() / 2)
+        if at_least > 0:
+            self._not_before[key] = self._clock() + at_least
+            self._dirty.pop(key, None)
         self.add_after(key, delay)
         return delay
 
     def succeeded(self, key: Key) -> None:
         """Forget the key's failures."""
         self._failures.pop(key, None)
+        self._not_before.pop(key, None)
 
     async def get(self) -> Key:
         """The next key; the caller must call `done` with it."""
