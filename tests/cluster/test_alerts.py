@@ -93,13 +93,13 @@ def lose_pod(job: TrainingJob, prometheus: Prometheus, attempt: int) -> None:
 
 def test_stalled_restart_loop_and_failed_fire_and_clear(kubectl: Kubectl, prometheus: Prometheus) -> None:
     """Side by side, since most of the time passes waiting."""
-    failed = Alert(prometheus, "DetectronJobFailed", "mistaken")
+    failed = Alert(prometheus, "DetectronJobFailed", "refused")
     stalled = Alert(prometheus, "DetectronJobStalled", "silent")
     looping = Alert(prometheus, "DetectronJobRestartLoop", "looping")
-    mistaken = TrainingJob(kubectl, digits("mistaken", overrides=("SOLVER.BASE_LRR 0.1",), numNodes=1))
+    refused = TrainingJob(kubectl, digits("refused", overrides=("SOLVER.BASE_LRR 0.1",), numNodes=1))
     silent = TrainingJob(kubectl, digits("silent", numNodes=1, runPolicy={"progressDeadlineSeconds": 0}))
     restless = TrainingJob(kubectl, digits("looping", numNodes=1, runPolicy={"maxBackoffSeconds": 1}))
-    mistaken.apply()
+    refused.apply()
     silent.apply()
     failed.wait_firing(2 * MINUTES)
     silent.wait_iteration(10, 3 * MINUTES)
@@ -116,6 +116,6 @@ def test_stalled_restart_loop_and_failed_fire_and_clear(kubectl: Kubectl, promet
     stalled.wait_clear(MINUTES)
     looping.wait_clear(2 * MINUTES)
     failed.wait_clear(3 * MINUTES)
-    assert mistaken.status()["phase"] == "Failed"
-    for job in (mistaken, silent, restless):
+    assert refused.status()["phase"] == "Failed"
+    for job in (refused, silent, restless):
         job.delete()
