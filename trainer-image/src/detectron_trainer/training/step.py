@@ -92,14 +92,19 @@ class Stepper:
             NonFiniteLossError: on all ranks, if a loss is not finite on any; no rank changes its weights.
         """
         optimizer, scaler = self._training.optimizer, self._training.scaler
-        optimizer.zero_grad()
         with self._waiting_for_others():
             *parts, last = self._parts(batch)
             means: dict[str, Tensor] = {}
-            for part in parts:
+            for number, part in enumerate(parts):
                 with self._without_reduction():
-                    self._backward(self._forward(part, means))
+                    loss = self._forward(part, means)
+                    if number == 0:
+                        optimizer.zero_grad()
+                    self._backward(loss)
             total = self._forward(last, means)
+            if not parts:
+                # Not before the forward pass: the new gradients take the memory of the old ones at once.
+                optimizer.zero_grad()
             sums, exchange = self._begin_exchange(means, state)
             self._backward(total)
             report = self._end_exchange(means, sums, exchange, iteration)
