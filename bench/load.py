@@ -31,7 +31,7 @@ class Load:
         path = f"/apis/{names.API_VERSION}/namespaces/{namespace}/{names.PLURAL}"
         self._url = client.configuration.host + path
         self._pods = pods
-        self.recorder = recorder
+        self._recorder = recorder
 
     def stored(self) -> dict[str, Any]:
         """A job as the API server would store it, with its defaults."""
@@ -44,7 +44,7 @@ class Load:
             name = f"{prefix}-{number}"
             asked = time.monotonic()
             self._create(name)
-            took.append(self.recorder.created(name, self._pods) - asked)
+            took.append(self._recorder.created(name, self._pods) - asked)
             time.sleep(PAUSE)
         return took
 
@@ -52,7 +52,7 @@ class Load:
         """Seconds from the first request until the last pod of all jobs, asked for as fast as can be."""
         began = time.monotonic()
         jobs = self.apply(prefix, count)
-        return max(self.recorder.created(job, self._pods) for job in jobs) - began
+        return max(self._recorder.created(job, self._pods) for job in jobs) - began
 
     def apply(self, prefix: str, count: int) -> list[str]:
         """Create so many jobs as fast as can be; returns their names."""
