@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from dashboards.board import Mark
+
 
 @dataclass(frozen=True)
 class Target:
@@ -36,15 +38,6 @@ class Panel:
     steps: tuple[tuple[float, str], ...]
     columns: Mapping[str, str]
     sorted_by: str
-
-
-@dataclass(frozen=True)
-class Mark:
-    """Lines at the times, in milliseconds, that the values of `expr` are."""
-
-    name: str
-    expr: str
-    color: str
 
 
 @dataclass(frozen=True)

@@ -78,6 +78,7 @@ class WorkQueue:
         delay = at_least + longest * (0.5 + self._jitter() / 2)
         if at_least > 0:
             self._not_before[key] = self._clock() + at_least
+            # What was added meanwhile is seen to with the retry.
             self._dirty.pop(key, None)
         self.add_after(key, delay)
         return delay
