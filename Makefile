@@ -103,6 +103,7 @@ bench: $(SETUP) ## The operator's latency, throughput, recovery and memory on a 
 
 bench-trainer: $(SETUP) ## The trainer beside Detectron2's own loops
 	$(BIN)/python -m bench.trainer
+	$(BIN)/python -m bench.losses
 
 chaos: $(SETUP) ## Every fault into a real two-node job, measured: docs/faults.md (root on Debian)
 	$(BIN)/python -m tests.cluster build

@@ -16,7 +16,7 @@ import socket
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ import torch
 
 from bench import report, trainer_costs, trainer_report
 from bench.calibrated import write_weights
-from bench.turns import started
+from bench.turns import Run, started
 from detectron_trainer.job.manifest import parse_job
 from tests.trainer import tiny
 
@@ -94,7 +94,9 @@ class Bench:
         random = self.manifest({"weights": {"random": True}}, 1)
         write_weights(parse_job(json.dumps(random)), self._weights)
 
-    def manifest(self, spec: Mapping[str, Any], processes: int, *, amp: bool = False) -> dict[str, Any]:
+    def manifest(
+        self, spec: Mapping[str, Any], processes: int, *, amp: bool = False, seed: int = 7
+    ) -> dict[str, Any]:
         """The job of one contestant; `spec` holds what it asks for in place of what all do."""
         size = f"[{self._size}]"
         job = tiny.job(
@@ -118,7 +120,7 @@ class Bench:
                 "SOLVER.CHECKPOINT_PERIOD 100000",
                 f"SOLVER.AMP.ENABLED {amp}",
                 "TEST.EVAL_PERIOD 0",
-                "SEED 7",
+                f"SEED {seed}",
             ),
         )
         job["spec"]["config"]["inline"] = "" if self._on_gpu else MODEL
@@ -134,7 +136,7 @@ class Bench:
         turns: dict[str, list[Any]] = {name: [] for name in names}
         with ExitStack() as stack:
             runs = {
-                name: stack.enter_context(self._start(name, contestants[name], processes)) for name in names
+                name: stack.enter_context(self.started(name, contestants[name], processes)) for name in names
             }
             first = {name: run.turn(1)[0] for name, run in runs.items()}
             warm = {name: run.turn(WARM_UP)[0] for name, run in runs.items()}
@@ -154,10 +156,13 @@ class Bench:
             for name in names
         ]
 
-    def _start(self, name: str, spec: Mapping[str, Any], processes: int) -> Any:
-        folder = self._folder / f"{name}-{processes}"
-        manifest = self._folder / f"{name}-{processes}.json"
-        manifest.write_text(json.dumps(self.manifest(spec, processes, amp=name == "amp")))
+    def started(
+        self, name: str, spec: Mapping[str, Any], processes: int, *, seed: int = 7
+    ) -> AbstractContextManager[Run]:
+        """A contestant's processes, which wait for their turns."""
+        folder = self._folder / f"{name}-{processes}-{seed}"
+        manifest = folder.with_suffix(".json")
+        manifest.write_text(json.dumps(self.manifest(spec, processes, amp=name == "amp", seed=seed)))
         environment = {
             "DETECTRON_MANIFEST": str(manifest),
             "DETECTRON_OUTPUT": str(folder / "output"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench import trainer_report
+from bench import losses, trainer_report
 from bench.trainer_costs import Costs
 from bench.trainer_report import Result, curves, ratios
 
@@ -41,3 +41,15 @@ def test_costs_are_shares_of_a_step() -> None:
     text = trainer_report.costs(found, 0.2)
     assert "100 us of CPU time an iteration, 0.050% of ours" in text
     assert "stops training for 500 ms, in the background 25 ms (5.0%), the first time 200 ms" in text
+
+
+def test_losses_of_one_seed_are_compared_with_each_other() -> None:
+    found = losses.Comparison(theirs=[1.0, 2.0, 3.0, 4.0], ours=[1.1, 2.3, 3.1, 4.3])
+    assert found.difference == pytest.approx(0.2)
+    assert found.error == pytest.approx(0.0577, abs=1e-4)
+
+
+def test_late_losses_are_told_beside_their_spread() -> None:
+    told = losses.told({"simple": [1.0, 3.0], "levers-bf16": [1.5, 3.5]}).splitlines()
+    assert told[0].startswith("DefaultTrainer (SimpleTrainer): 2.0000, from seed to seed +- 1.4142")
+    assert told[1].startswith("ours, levers and bfloat16: 2.5000, with one seed +0.5000 +- 0.0000")
