@@ -19,6 +19,9 @@ from detectron_operator.engine.engine import Engine
 from detectron_operator.kube.client import Client
 from detectron_operator.kube.objects import Object
 
+IDLE = 0.2
+"""Seconds after which kopf lets go of an object that is silent."""
+
 
 class NoDiffBase(kopf.DiffBaseStorage):
     """Remembers no earlier state of objects: nobody asks for differences, and each copy costs time."""
@@ -43,6 +46,8 @@ def settings() -> kopf.OperatorSettings:
     # The key must be a tuple: kopf takes the text 'v1/pods' for a resource of that name, and filters nothing.
     chosen.watching.label_selectors["", "v1", "pods"] = labels.SELECTOR
     chosen.watching.chunk_size = 500
+    # An object's worker holds its last event until it ends: after a list those of all objects, whole.
+    chosen.queueing.idle_timeout = IDLE
     chosen.scanning.disabled = True
     chosen.peering.standalone = True
     chosen.posting.enabled = False
