@@ -23,6 +23,7 @@ from detectron_trainer.failures import InvalidConfigError, Problem
 from detectron_trainer.gang.world import World
 from detectron_trainer.job.manifest import Precision, TrainingOptions
 from detectron_trainer.model.levers import compile_backbone, fold_frozen_batch_norm
+from detectron_trainer.model.precision import keep_boxes_exact
 from detectron_trainer.recipe.recipe import Distribution, Recipe
 
 
@@ -72,6 +73,8 @@ def build_model(recipe: Recipe, cfg: CfgNode, options: TrainingOptions) -> nn.Mo
         model.train()
         if options.channels_last:
             model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if autocast_dtype(cfg, options.precision) is not None:
+            keep_boxes_exact(model)
         _pull_levers(model, options)
         return model
 
