@@ -13,7 +13,7 @@ DETECTRON2 = $(shell sed -n 's/^ARG DETECTRON2=//p' trainer-image/Dockerfile)
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock sbom lint unit trainer trainer-upstream apiserver chart cluster test demo bench bench-trainer chaos matrix boards cluster-up cluster-down clean
+.PHONY: help setup lock sbom lint unit trainer trainer-upstream apiserver chart cluster test demo bench bench-trainer naive chaos matrix boards cluster-up cluster-down clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -104,6 +104,9 @@ bench: $(SETUP) ## The operator's latency, throughput, recovery and memory on a 
 bench-trainer: $(SETUP) ## The trainer beside Detectron2's own loops
 	$(BIN)/python -m bench.trainer
 	$(BIN)/python -m bench.losses
+
+naive: $(SETUP) ## Each trap's tests, on sources that fall into it: docs/detectron2-traps.md
+	$(BIN)/python -m tests.naive
 
 chaos: $(SETUP) ## Every fault into a real two-node job, measured: docs/faults.md (root on Debian)
 	$(BIN)/python -m tests.cluster build

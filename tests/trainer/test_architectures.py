@@ -17,17 +17,20 @@ from prometheus_client import CollectorRegistry
 import detectron_trainer.detectron2_compat  # noqa: F401  # isort: skip
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets import load_coco_json
+from detectron2.utils.events import get_event_storage
 
 from detectron_trainer.gang.stop import StopRequest
 from detectron_trainer.gang.world import World, join
 from detectron_trainer.job.manifest import parse_job
 from detectron_trainer.job.pod import Pod
+from detectron_trainer.metrics.storage import BoundedStorage
 from detectron_trainer.preflight.data import DataCheck
 from detectron_trainer.preflight.inspection import inspect
 from detectron_trainer.progress.board import ProgressBoard
 from detectron_trainer.progress.document import Progress
 from detectron_trainer.progress.parts import Phase
 from detectron_trainer.training.life import Life
+from detectron_trainer.training.reporter import Reporter
 from detectron_trainer.training.training_run import TrainingRun
 from tests.trainer import tiny
 from tests.trainer.conftest import free_port, rows
@@ -225,6 +228,22 @@ def test_augmented_evaluation_and_precise_batch_norm(tmp_path: Path, tiny_data: 
     assert [row["total_loss"] for row in precise[0]] == [row["total_loss"] for row in plain[0]]
     assert not equal_tensors(tmp_path / "plain", tmp_path / "precise", "running_mean")
     assert equal_tensors(tmp_path / "plain", tmp_path / "precise", "weight")
+
+
+def test_the_history_of_scalars_is_bounded(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_data: Path, world: World
+) -> None:
+    """Training puts its scalars into the storage that forgets; Detectron2's keeps a million of each."""
+    seen = []
+    write = Reporter.write
+
+    def write_and_look(reporter: Reporter) -> None:
+        write(reporter)
+        seen.append(type(get_event_storage()))
+
+    monkeypatch.setattr(Reporter, "write", write_and_look)
+    train(manifest_of("COCO-Detection/retinanet_R_50_FPN_1x.yaml", tiny_data), tmp_path, world)
+    assert seen == [BoundedStorage] * 2
 
 
 def equal_tensors(one: Path, other: Path, suffix: str) -> bool:

@@ -214,6 +214,20 @@ def test_an_edited_config_takes_effect(tmp_path: Path) -> None:
     assert group["lr"] == pytest.approx(0.005)
 
 
+def test_the_loss_scale_goes_on_where_it_was(tmp_path: Path) -> None:
+    def scaling() -> Training:
+        return replace(training(), scaler=GradScaler("cpu", init_scale=8.0))
+
+    before, after = scaling(), scaling()
+    before.scaler.scale(torch.ones(()))
+    before.scaler.update(2.0)
+    checkpointer(tmp_path, before).save("model_0000003", iteration=3)
+    found = newest_readable(tmp_path)
+    assert found is not None
+    restore(after, checkpointer(tmp_path, after), found[1], 4)
+    assert after.scaler.get_scale() == 2.0
+
+
 def test_the_average_goes_on_where_it_was(tmp_path: Path) -> None:
     def averaging() -> Training:
         torch.manual_seed(1)

@@ -13,6 +13,7 @@ import torch
 
 from tests.trainer import tiny
 from tests.trainer.conftest import Launcher, Run, without_durations
+from tests.trainer.test_training import assert_tensorboard_holds_the_rows
 
 FAULTY = "MODEL.META_ARCHITECTURE FaultyRCNN"
 PLUGIN = {"plugins": ["tests.trainer.faults"]}
@@ -98,6 +99,8 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(
     assert "resuming from" in resumed.log
     assert "model_0000007.pth" in resumed.log
     assert_equal_training(resumed, alone)
+    # Its last four iterations are in the files of the life before, too.
+    assert_tensorboard_holds_the_rows(resumed)
 
 
 def test_the_best_checkpoint_stays_the_best_in_another_life(launcher: Launcher, tiny_data: Path) -> None:

@@ -68,14 +68,18 @@ def test_learning_rate_is_the_schedule_s(finished: Run) -> None:
     # Warm-up from a thousandth over 4 iterations, a tenth from iteration 9 on.
     warmup = [0.01 * (0.001 + 0.999 * i / 4) for i in range(4)]
     expected = [*warmup, *[0.01] * 5, *[0.001] * 3]
-    assert [row["lr"] for row in finished.rows] == pytest.approx(expected)
+    assert {row["iteration"]: row["lr"] for row in finished.rows} == pytest.approx(dict(enumerate(expected)))
+
+
+def assert_tensorboard_holds_the_rows(run: Run) -> None:
+    events = EventAccumulator(str(run.output)).Reload()
+    assert [(event.step, event.value) for event in events.Scalars("total_loss")] == [
+        (row["iteration"], pytest.approx(row["total_loss"])) for row in run.rows
+    ]
 
 
 def test_tensorboard_holds_the_metrics_file_s_values(finished: Run) -> None:
-    events = EventAccumulator(str(finished.output)).Reload()
-    assert [(event.step, event.value) for event in events.Scalars("total_loss")] == [
-        (row["iteration"], pytest.approx(row["total_loss"])) for row in finished.rows
-    ]
+    assert_tensorboard_holds_the_rows(finished)
 
 
 def test_keeps_the_newest_checkpoints_and_the_final_one(finished: Run) -> None:

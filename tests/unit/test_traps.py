@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import ast
-import re
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
-TRAPS = (ROOT / "docs" / "detectron2-traps.md").read_text()
-ROWS = [line for line in TRAPS.splitlines() if line.startswith("| ") and not line.startswith("| Trap |")]
-NAMED = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
+from tests.naive.table import ROOT, rows
+
+ROWS = rows()
 
 
 def _functions(path: Path) -> set[str]:
@@ -19,9 +17,9 @@ def _functions(path: Path) -> set[str]:
 
 def test_every_trap_has_a_test() -> None:
     assert len(ROWS) >= 20
-    assert [row for row in ROWS if not NAMED.search(row.split("|")[-2])] == []
+    assert [row.trap for row in ROWS if not row.tests] == []
 
 
 def test_every_test_that_is_named_exists() -> None:
-    named = set(NAMED.findall(TRAPS))
+    named = {tuple(test.split("::")) for row in ROWS for test in row.tests}
     assert sorted(f"{file}::{name}" for file, name in named if name not in _functions(ROOT / file)) == []

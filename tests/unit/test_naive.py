@@ -1,0 +1,48 @@
+"""The naive changes of `python -m tests.naive` are of today's sources, rows and tests."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from tests.naive.change import NaiveChange
+from tests.naive.changes import CHANGES
+from tests.naive.table import ROOT, Row, rows
+
+ROWS = rows()
+
+
+def row_of(beginning: str) -> Row:
+    (row,) = (row for row in ROWS if row.trap.startswith(beginning))
+    return row
+
+
+def test_every_test_of_every_row_has_a_change() -> None:
+    changed = {(row_of(change.trap), change.test) for change in CHANGES}
+    assert [(row.trap, test) for row in ROWS for test in row.tests if (row, test) not in changed] == []
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.naive)
+def test_a_change_fits_the_source_and_the_row(change: NaiveChange, tmp_path: Path) -> None:
+    assert change.test in row_of(change.trap).tests
+    source = (ROOT / change.file).read_text()
+    copy = tmp_path / change.file
+    copy.parent.mkdir(parents=True)
+    copy.write_text(source)
+    with change.applied(tmp_path):
+        assert copy.read_text() != source
+        ast.parse(copy.read_text())
+    assert copy.read_text() == source
+
+
+@pytest.mark.parametrize("old", ["absent", "a"])
+def test_a_change_of_what_is_not_there_once_is_refused(tmp_path: Path, old: str) -> None:
+    (tmp_path / "file.py").write_text("a = a\n")
+    change = NaiveChange(trap="", naive="n", file="file.py", old=old, new="", test="", symptom="")
+    with (
+        pytest.raises(ValueError, match=r"file.py holds '\w+' [02] times, not once \(n\)"),
+        change.applied(tmp_path),
+    ):
+        pass
