@@ -17,7 +17,7 @@ from pathlib import Path
 from tests.cluster.console import say
 from tests.naive.change import NaiveChange
 from tests.naive.changes import CHANGES
-from tests.naive.trial import Sources, Verdict
+from tests.naive.sources import Sources, Verdict
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The naive changes of `python -m tests.naive` are of today's sources, rows and tests."""
+"""The naive changes of `python -m tests.naive` are of today's sources, rows and tests, and judged rightly."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.naive.change import NaiveChange
+from tests.naive.change import OPERATOR, NaiveChange
 from tests.naive.changes import CHANGES
+from tests.naive.sources import Sources, Verdict
 from tests.naive.table import ROOT, Row, rows
 
 ROWS = rows()
@@ -46,3 +47,39 @@ def test_a_change_of_what_is_not_there_once_is_refused(tmp_path: Path, old: str)
         change.applied(tmp_path),
     ):
         pass
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Sources:
+    return Sources(tmp_path_factory.mktemp("sources"))
+
+
+@pytest.mark.parametrize(
+    ("new", "symptom", "expected", "says"),
+    [
+        (
+            'f"node-{index}"',
+            "At index 2 diff",
+            Verdict.FAILS,
+            "At index 2 diff: 'node-2.train' != 'node-10.train'",
+        ),
+        ('f"node-{index}"', "At index 0 diff", Verdict.OTHERWISE, "At index 2 diff"),
+        ('f"node-{index:04d}"', "", Verdict.SURVIVES, ""),
+        ('f"node-{inde', "", Verdict.BROKEN, "SyntaxError"),
+    ],
+)
+def test_a_change_is_judged_by_what_its_test_says(
+    sources: Sources, new: str, symptom: str, expected: Verdict, says: str
+) -> None:
+    change = NaiveChange(
+        trap="",
+        naive="",
+        file=f"{OPERATOR}/names.py",
+        old='f"node-{index:03d}"',
+        new=new,
+        test="tests/unit/test_operator_manifests.py::test_addresses_sort_as_their_nodes",
+        symptom=symptom,
+    )
+    verdict, said = sources.judge(change)
+    assert verdict is expected
+    assert says in said
