@@ -44,14 +44,17 @@ STANDING = Row(
         ),
         number(
             "Time left",
-            "Estimated time to the last iteration, with the evaluations and checkpoints on the way.",
-            Query(f"last_over_time({latest('training_eta_seconds')}[$__range:])"),
+            "Estimated time to the last iteration, evaluations and checkpoints included; none once trained.",
+            Query(
+                f"detectron_job_estimated_remaining_seconds{{{JOB}}} or"
+                f' detectron_job_status_phase{{{JOB},phase="Succeeded"}} * 0'
+            ),
             unit="dtdurations",
         ),
         number(
             "Iteration",
-            "The iteration that the newest losses belong to.",
-            Query(f"last_over_time({latest('training_iteration')}[$__range:])"),
+            "Iterations that are completed.",
+            Query(f"detectron_job_iteration{{{JOB}}}"),
             unit="none",
         ),
         number(

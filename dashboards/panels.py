@@ -78,9 +78,9 @@ def number(
     named: bool = False,
     steps: Sequence[tuple[float | None, str]] = ((None, "blue"),),
 ) -> stat.Panel:
-    """The newest value; `steps` colour it from a value on. `named` shows the legend of what is there now."""
+    """What there is now; `steps` colour it from a value on. `named` shows its legend in its place."""
     panel = _framed(stat.Panel(), title, description, unit, width, height=4)
-    panel.with_target(_target(query, instant=named))
+    panel.with_target(_target(query, instant=True))
     panel.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
     panel.color_mode(commons.BigValueColorMode.VALUE).graph_mode(commons.BigValueGraphMode.NONE)
     if named:

@@ -59,6 +59,7 @@ def test_everything_that_a_status_tells() -> None:
         f'detectron_job_restarts_total{{{in_namespace},reason="NodeLost",{named}}}': 1,
         f'detectron_job_restarts_total{{{in_namespace},reason="ProcessFailed",{named}}}': 3,
         f"detectron_job_attempt{{{of_job}}}": 4,
+        f"detectron_job_iteration{{{of_job}}}": 300,
         f"detectron_job_progress_ratio{{{of_job}}}": 0.25,
         f"detectron_job_created_timestamp_seconds{{{of_job}}}": hour,
         f"detectron_job_start_timestamp_seconds{{{of_job}}}": hour + 10,
@@ -88,6 +89,12 @@ def test_everything_that_a_status_tells() -> None:
         f'detectron_job_lost_iterations{{cause="ProcessFailed",{of_job}}}': 0,
         "detectron_operator_unreadable_jobs": 0,
     }
+
+
+def test_a_job_that_runs_tells_how_long_it_still_will() -> None:
+    series = exported(job("cats", {"phase": "Running", "estimatedRemainingSeconds": 90}))
+    named = 'detectron_job_estimated_remaining_seconds{job_namespace="vision",training_job="cats"}'
+    assert series[named] == 90
 
 
 def test_a_job_that_nobody_has_looked_at_yet() -> None:

@@ -131,7 +131,12 @@ _VALUES: Final[Mapping[str, tuple[str, Callable[[Fields, Fields], float | None]]
         "Number of a job's newest attempt, counted from 0.",
         lambda _, status: _count(status, "attempt"),
     ),
+    "iteration": ("Iterations that a job has completed.", lambda _, status: _count(status, "iteration")),
     "progress_ratio": ("Completed iterations over those that a job is to complete.", _progress),
+    "estimated_remaining_seconds": (
+        "Estimated time until a job is trained, while it runs.",
+        lambda _, status: _count(status, "estimatedRemainingSeconds"),
+    ),
     "created_timestamp_seconds": (
         "When a job was created.",
         lambda metadata, _: _time(metadata, "creationTimestamp"),
