@@ -91,27 +91,20 @@ class Stepper:
         Raises:
             NonFiniteLossError: on all ranks, if a loss is not finite on any; no rank changes its weights.
         """
-        optimizer, scaler = self._training.optimizer, self._training.scaler
         with self._waiting_for_others():
             *parts, last = self._parts(batch)
             means: dict[str, Tensor] = {}
             for number, part in enumerate(parts):
                 with self._without_reduction():
-                    loss = self._forward(part, means)
-                    if number == 0:
-                        optimizer.zero_grad()
-                    self._backward(loss)
+                    self._backward(self._forward(part, means), first=number == 0)
             total = self._forward(last, means)
-            if not parts:
-                # Not before the forward pass: the new gradients take the memory of the old ones at once.
-                optimizer.zero_grad()
             sums, exchange = self._begin_exchange(means, state)
-            self._backward(total)
+            self._backward(total, first=not parts)
             report = self._end_exchange(means, sums, exchange, iteration)
         norm = self._clip()
         self.applying = True
-        scaler.step(optimizer)
-        scaler.update()
+        self._training.scaler.step(self._training.optimizer)
+        self._training.scaler.update()
         if self._training.averaged is not None:
             self._training.averaged.update_parameters(self._training.model)
         self.applying = False
@@ -150,7 +143,10 @@ class Stepper:
         assert isinstance(total, Tensor)
         return total
 
-    def _backward(self, total: Tensor) -> None:
+    def _backward(self, total: Tensor, *, first: bool) -> None:
+        if first:
+            # Not before the forward pass: the new gradients take the memory of the old ones at once.
+            self._training.optimizer.zero_grad()
         torch.autograd.backward(self._training.scaler.scale(total))
 
     def _clip(self) -> float | None:
