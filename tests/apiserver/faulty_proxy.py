@@ -86,6 +86,11 @@ class FaultyProxy:
         )
         return path
 
+    @property
+    def open_watches(self) -> int:
+        """How many watches the API server has answered and nobody has ended."""
+        return len(self._watches)
+
     def cut_watches(self, last_event: Mapping[str, object] | None = None) -> int:
         """Break every watch that is open, after a last event in it; returns how many there were."""
 

@@ -80,7 +80,7 @@ class TestKilled:
 
 class TestWatches:
     def test_that_break_are_taken_up_again(self, space: Space, proxy: FaultyProxy, proxied: Operator) -> None:
-        space.wait(lambda: watches(proxy) == 2, "both watches")
+        space.wait(lambda: proxy.open_watches == 2, "both watches")
         assert proxy.cut_watches() == 2
         space.submit()
         space.run(*GANG)
@@ -109,7 +109,7 @@ class TestWatches:
     def test_that_fail_in_the_middle_end_the_process_and_the_next_one_goes_on(
         self, space: Space, proxy: FaultyProxy, proxied: Operator
     ) -> None:
-        space.wait(lambda: watches(proxy) == 2, "both watches")
+        space.wait(lambda: proxy.open_watches == 2, "both watches")
         with proxied.kept_alive() as codes:
             failed = {"kind": "Status", "code": 500, "message": "etcd has no leader"}
             assert proxy.cut_watches({"type": "ERROR", "object": failed}) == 2
@@ -120,7 +120,7 @@ class TestWatches:
     def test_are_filtered_by_the_api_server(
         self, space: Space, proxy: FaultyProxy, proxied: Operator
     ) -> None:
-        space.wait(lambda: watches(proxy) == 2, "both watches")
+        space.wait(lambda: proxy.open_watches == 2, "both watches")
         asked = [request for request in proxy.requests if request.path.endswith("/pods")]
         assert {request.watches for request in asked} == {False, True}
         ours = "labelSelector=app.kubernetes.io/managed-by=detectron-operator"
@@ -260,8 +260,3 @@ def taken(space: Space, manifest: Object, dry_run: bool = False) -> bool:
     except ApiError:
         return False
     return True
-
-
-def watches(proxy: FaultyProxy) -> int:
-    """How many watches the operator has opened."""
-    return sum(request.watches for request in proxy.requests)
