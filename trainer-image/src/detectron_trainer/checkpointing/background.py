@@ -39,8 +39,9 @@ class Snapshot:
     def _matched(self, value: Any, place: tuple[object, ...], copies: list[tuple[Tensor, Tensor]]) -> Any:
         """`value` with memory of ours for its tensors; adds to `copies` which is still to be copied there."""
         if isinstance(value, Tensor):
-            kept = self._memory(value, place)
-            copies.append((value.detach(), kept))
+            tensor = value.detach()
+            kept = self._memory(tensor, place)
+            copies.append((tensor, kept))
             return kept
         if isinstance(value, dict):
             # Shallow first: a model's state knows the versions of its modules beside its items.
@@ -57,7 +58,7 @@ class Snapshot:
     def _memory(self, tensor: Tensor, place: tuple[object, ...]) -> Tensor:
         kept = self._kept.get(place)
         if kept is None or kept.shape != tensor.shape or kept.dtype != tensor.dtype:
-            kept = torch.empty_like(tensor.detach(), device="cpu", pin_memory=tensor.is_cuda)
+            kept = torch.empty_like(tensor, device="cpu", pin_memory=tensor.is_cuda)
             self._kept[place] = kept
         return kept
 
