@@ -30,9 +30,14 @@ def of_attempt(job: str, attempt: int) -> dict[str, str]:
     return {**of_job(job), ATTEMPT: str(attempt)}
 
 
+def of_node(job: str, index: int) -> dict[str, str]:
+    """Labels shared by the pods of one index, whatever their attempt."""
+    return {**of_job(job), NODE_INDEX: str(index)}
+
+
 def of_pod(job: str, attempt: int, index: int, replacement: int = 0) -> dict[str, str]:
     """Labels of one pod; the first of its index in an attempt is no replacement."""
-    found = {**of_attempt(job, attempt), NODE_INDEX: str(index)}
+    found = of_attempt(job, attempt) | of_node(job, index)
     return found | ({REPLACEMENT: str(replacement)} if replacement else {})
 
 

@@ -77,6 +77,14 @@ class Pod:
         """Whether its processes may still run; on a lost node nobody knows, so Unknown counts as alive."""
         return self.phase not in ("Succeeded", "Failed")
 
+    def is_behind(self, other: Pod) -> bool:
+        """Whether it has yet to come as far as another of its gang that starts as it does."""
+        return self.attempt == other.attempt and self._progress < other._progress
+
+    @property
+    def _progress(self) -> tuple[bool, bool, bool]:
+        return bool(self.node), self.phase != "Pending", self.ready
+
 
 def observe_pod(raw: Mapping[str, object]) -> Pod | None:
     """The facts of a raw pod; None where it is no pod of a DetectronTrainingJob."""

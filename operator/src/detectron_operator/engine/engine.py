@@ -11,6 +11,7 @@ from detectron_operator import reasons
 from detectron_operator.ending import last_words
 from detectron_operator.engine.cache import Cache, Entry, job_entry, pod_entry
 from detectron_operator.engine.controller import ChildRefusedError, Controller, status_of
+from detectron_operator.engine.patience import patience
 from detectron_operator.engine.poller import Poller
 from detectron_operator.engine.queue import WorkQueue
 from detectron_operator.engine.reports import Reports
@@ -28,13 +29,6 @@ MISSED_RESYNCS = 3
 """So many periods without a resync, and the operator is not well."""
 STUCK = 300.0
 """Seconds after which a job that still waits for a worker, or still has one, shows that nothing moves."""
-
-GATHER = 0.1
-"""Seconds that news of pods may wait for more of the same job: a gang's pods start and end together."""
-IN_A_RUSH = 1.0
-"""The same of pods that live, while those of other jobs are being created."""
-GONE = 0.02
-"""The same for pods that are gone: what follows them waits for nothing else."""
 
 logger = logging.getLogger(__name__)
 
@@ -134,13 +128,8 @@ class Engine:
         if gone:
             self._keep_last_words(entry)
         if self._cache.pods.remove(entry.meta) if gone else self._cache.pods.upsert(entry):
-            self._queue.add_after(entry.job, self._patience(entry, gone))
-
-    def _patience(self, pod: Entry[Pod], gone: bool) -> float:
-        """Seconds that news of a pod may wait: nothing can be done about one that comes to life."""
-        if gone:
-            return GONE
-        return IN_A_RUSH if pod.value.alive and self._controller.in_a_rush(pod.job) else GATHER
+            gang, rush = self._cache.pods.of_job(entry.job), self._controller.in_a_rush(entry.job)
+            self._queue.add_after(entry.job, patience(entry.value, gang, gone=gone, in_a_rush=rush))
 
     def _keep_last_words(self, entry: Entry[Pod]) -> None:
         """A pod's end and its deletion may come as one: its last state then tells what it left."""

@@ -1,4 +1,8 @@
-"""The headless Service that gives the gang's pods their DNS names."""
+"""The headless Service that gives node-000, where the gang meets, its DNS name.
+
+Nobody asks for the names of the others: they learn each other's addresses from the rendezvous. So a gang's
+EndpointSlices have one address and are written once, not anew for every pod that starts.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ from detectron_operator.manifests.torchrun import METRICS_PORT, RENDEZVOUS_PORT
 
 
 def service(job: TrainingJob) -> dict[str, object]:
-    """Publishes addresses before pods are ready: they find each other first and are ready afterwards."""
+    """Publishes the address before the pod is ready: the gang meets first and is ready afterwards."""
     return {
         "apiVersion": "v1",
         "kind": "Service",
@@ -17,7 +21,7 @@ def service(job: TrainingJob) -> dict[str, object]:
         "spec": {
             "clusterIP": "None",
             "publishNotReadyAddresses": True,
-            "selector": labels.of_job(job.name),
+            "selector": labels.of_node(job.name, 0),
             "ports": [
                 {"name": "rendezvous", "port": RENDEZVOUS_PORT, "targetPort": "rendezvous"},
                 {"name": "metrics", "port": METRICS_PORT, "targetPort": "metrics"},
