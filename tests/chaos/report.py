@@ -51,17 +51,23 @@ def table(outcomes: Sequence[Outcome]) -> str:
         "Trained again (at most)",
         "Load",
         "Outcome",
+        "Measured",
     )
     return "\n".join(map(_cells, (titles, ("---",) * len(titles), *rows)))
 
 
 def publish(folder: Path, facts: Mapping[str, object], outcomes: Sequence[Outcome]) -> None:
-    """Write faults.json and faults.md; scenarios that were not run keep what was measured before."""
+    """Write faults.json and faults.md.
+
+    Scenarios that were not run keep what was measured before, if it was on such a machine.
+    """
     file = folder / "faults.json"
-    former = json.loads(file.read_text())["outcomes"] if file.exists() else []
-    latest = {outcome["name"]: outcome for outcome in [*former, *map(dataclasses.asdict, outcomes)]}
+    machine = {name: fact for name, fact in facts.items() if name != "load"}
+    former = json.loads(file.read_text()) if file.exists() else {"machine": machine, "outcomes": []}
+    kept = former["outcomes"] if former["machine"] == machine else []
+    latest = {outcome["name"]: outcome for outcome in [*kept, *map(dataclasses.asdict, outcomes)]}
     ordered = [latest[scenario.name] for scenario in SCENARIOS if scenario.name in latest]
-    numbers = {"machine": {name: fact for name, fact in facts.items() if name != "load"}, "outcomes": ordered}
+    numbers = {"machine": machine, "outcomes": ordered}
     file.write_text(json.dumps(numbers, indent=1) + "\n")
     (folder / "faults.md").write_text(page(numbers))
 
@@ -91,7 +97,8 @@ has to repair it, to the first new iteration; a dash: training was never interru
 of it. The test cluster's controller manager takes {NODE_GRACE:.0f} s to give a node up.
 
 Measured on {machine["cores"]} cores ({machine["cpu"]}), {machine["memoryGiB"]} GiB, Linux
-{machine["kernel"]}; *load* is the machine's when the scenario began, of whatever else ran on it:
+{machine["kernel"]}, each row with the code of its day; *load* is the machine's when the scenario began,
+of whatever else ran on it:
 
 {table(outcomes)}
 
@@ -121,6 +128,7 @@ def _row(scenario: Scenario, outcome: Outcome) -> Sequence[str]:
         f"{outcome.repeated} ({scenario.repeats})",
         f"{outcome.load:.0f}",
         "; ".join([outcome.ended, *(f"**{wrong}**" for wrong in outcome.wrong)]),
+        outcome.date,
     )
 
 

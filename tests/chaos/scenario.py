@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -55,8 +56,8 @@ class Scenario:
 class Outcome:
     """What came of a scenario; times in seconds, None where nothing was noticed or interrupted.
 
-    `load` is the machine's before the job began. `wrong` says what is not as it has to be, `late` which aims
-    were missed.
+    `date` is the day of the measurement, in UTC, and `load` the machine's before the job began. `wrong` says
+    what is not as it has to be, `late` which aims were missed.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Outcome:
     causes: list[str]
     ended: str
     load: float
+    date: str
     wrong: list[str]
     late: list[str]
 
@@ -152,6 +154,7 @@ def _outcome(
         causes=running.told.causes(struck),
         ended=str(status.get("phase")),
         load=load,
+        date=datetime.datetime.now(datetime.UTC).date().isoformat(),
         wrong=wrong,
         late=late,
     )
