@@ -21,6 +21,7 @@ PERMISSIONS = {
     "ci/cluster": READ,
     "release/version": READ,
     "release/checks": READ,
+    "release/faults": READ,
     "release/sbom": READ,
     "release/images": SIGN,
     "release/chart": SIGN,
@@ -103,7 +104,17 @@ def test_images_come_with_a_bill_of_materials_and_their_provenance() -> None:
     assert all((ROOT / dockerfile).is_file() for dockerfile in built.values())
     recipe = (ROOT / "Makefile").read_text()
     assert all(f"$(SBOM)/{image}.cdx.json" in recipe for image in built), "each has a document to be signed"
-    assert {"version", "checks", "sbom"} == set(images["needs"])
+    assert {"version", "checks", "faults", "sbom"} == set(images["needs"])
+
+
+def test_nothing_is_released_that_has_not_survived_every_fault() -> None:
+    release: Any = workflows()["release"]["jobs"]
+    faults = release["faults"]
+    assert not {"if", "continue-on-error"} & set(faults)
+    (suite,) = (step for step in faults["steps"] if "run" in step)
+    assert suite == {"run": "make chaos"}
+    assert {"faults"} <= set(release["images"]["needs"])
+    assert release["chart"]["needs"] == "images"
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.name))
@@ -116,14 +127,14 @@ def test_no_registry_is_named(file: Path) -> None:
 
 
 VERSION = yaml.safe_load((ROOT / "charts" / "detectron-operator" / "Chart.yaml").read_text())["version"]
-NAMED = {"REGISTRY": "registry.example", "REGISTRY_NAMESPACE": "vision"}
+NAMED = {"REGISTRY": "registry.example", "REGISTRY_NAMESPACE": "vision", "CLUSTER_RUNNER": "two-nodes"}
 
 
 def _tagged(tmp_path: Path, **variables: str) -> tuple[int, str, str]:
     """How the release's first step ends, what it says, and what it leaves to the other jobs."""
     outputs = tmp_path / "outputs"
     outputs.touch()
-    text = script("release", "version", "The tag is the chart's version, and a registry is named")
+    text = script("release", "version", "The tag is the chart's version, and registry and runner are named")
     done = subprocess.run(
         ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", text],
         env=os.environ | variables | {"GITHUB_OUTPUT": str(outputs)},
@@ -146,6 +157,10 @@ def test_a_tag_of_the_chart_s_version_is_released(tmp_path: Path) -> None:
         (
             {"GITHUB_REF_NAME": f"v{VERSION}", **NAMED, "REGISTRY": ""},
             "the variables REGISTRY and REGISTRY_NAMESPACE are not both set",
+        ),
+        (
+            {"GITHUB_REF_NAME": f"v{VERSION}", **NAMED, "CLUSTER_RUNNER": ""},
+            "the variable CLUSTER_RUNNER, a machine for the fault suite, is not set",
         ),
     ],
 )
