@@ -62,7 +62,7 @@ async def poll(port: int, jobs: int, seconds: float) -> tuple[float, int, int]:
         news[0] += 1
 
     reports = Reports(DEFAULTS.progress_period, clock, note, metrics)
-    poller = Poller(DEFAULTS.poll_period, port, reports.take, clock)
+    poller = Poller(DEFAULTS.poll_period, port, reports.take, reports.lose, clock)
     for number in range(jobs):
         host = f"http://127.1.{number // 250}.{number % 250 + 1}"
         poller.follow(Key("bench", f"job-{number}"), host)

@@ -127,6 +127,18 @@ class TestFirstReconcile:
         space.api.delete("services", "job")
         space.await_pods(*GANG, "other-0-0", "other-0-1")
 
+    def test_a_pod_of_the_same_name_that_is_still_stopping_is_told_and_waited_for(self, space: Space) -> None:
+        container = {"name": "trainer", "image": "registry.example/trainer:1"}
+        space.api.create("pods", {"metadata": {"name": "job-0-0"}, "spec": {"containers": [container]}})
+        space.kubelet.run("job-0-0")
+        space.api.delete("pods", "job-0-0")
+        space.submit()
+        told = "Pod job-0-0 exists already and is still being deleted"
+        space.wait(lambda: space.status().get("message") == told, "the status to name the pod")
+        space.kubelet.finish_deletions()
+        space.await_pods(*GANG)
+        space.wait(lambda: "NameConflict" not in str(space.status()), "the conflict to be over")
+
     def test_a_quota_is_said_in_the_api_servers_words(self, space: Space) -> None:
         quota = {"metadata": {"name": "few"}, "spec": {"hard": {"pods": "1"}}}
         space.api.create("resourcequotas", quota)

@@ -14,7 +14,7 @@ JOB = Key("default", "job")
 
 def entry(name: str, uid: str, version: int, job: Key = JOB) -> Entry[int]:
     key = Key("default", name)
-    return Entry(job, Metadata(key=key, uid=uid, version=version, controller=None), version)
+    return Entry(job, Metadata(key=key, uid=uid, version=version, controller=None, deleting=False), version)
 
 
 @dataclass(frozen=True)

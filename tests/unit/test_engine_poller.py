@@ -31,11 +31,14 @@ async def polled(context: ssl.SSLContext | None, scheme: str) -> bytes | Silence
     delivered: asyncio.Queue[bytes | Silence] = asyncio.Queue()
     port = server.addresses[0][1]
     clock = asyncio.get_running_loop().time
-    poller = Poller(0.01, port, lambda job, content: delivered.put_nowait(content), clock)
+    failures: list[Key] = []
+    poller = Poller(0.01, port, lambda job, content: delivered.put_nowait(content), failures.append, clock)
     poller.follow(JOB, f"{scheme}://127.0.0.1")
     running = asyncio.create_task(poller.run())
     try:
-        return await asyncio.wait_for(delivered.get(), 20)
+        content = await asyncio.wait_for(delivered.get(), 20)
+        assert failures == []
+        return content
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
+import pytest
 from aiohttp import web
 
 from detectron_operator.engine.poller import AT_ONCE, LARGEST, PATIENCE, Poller, Silence
@@ -24,13 +25,21 @@ class Pods:
     def __init__(self) -> None:
         self.asked: Counter[str] = Counter()
         self.heard: dict[Key, list[bytes | Silence]] = {}
+        self.failed: Counter[Key] = Counter()
+        self.indigestible: set[Key] = set()
         self.special: dict[str, Answer] = {}
         self.port = 0
         self.over = asyncio.Event()
         self._news = asyncio.Event()
 
     def deliver(self, job: Key, content: bytes | Silence) -> None:
+        if job in self.indigestible:
+            raise KeyError("an error of the operator's own")
         self.heard.setdefault(job, []).append(content)
+        self._news.set()
+
+    def fail(self, job: Key) -> None:
+        self.failed[job] += 1
         self._news.set()
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
@@ -64,7 +73,7 @@ async def polling(pods: Pods) -> AsyncIterator[Poller]:
     site = web.TCPSite(runner, "0.0.0.0", 0)
     await site.start()
     pods.port = runner.addresses[0][1]
-    poller = Poller(PERIOD, pods.port, pods.deliver, asyncio.get_running_loop().time)
+    poller = Poller(PERIOD, pods.port, pods.deliver, pods.fail, asyncio.get_running_loop().time)
     task = asyncio.create_task(poller.run())
     try:
         yield poller
@@ -181,3 +190,26 @@ def test_what_is_too_large_or_a_bomb_or_leads_elsewhere_is_not_taken() -> None:
             assert set(tracked) == {b"document"}
 
     asyncio.run(scenario())
+
+
+def test_an_error_of_the_operators_own_costs_one_answer_and_no_other(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def scenario() -> None:
+        pods = Pods()
+        async with polling(pods) as poller:
+            (odd, _), (job, host) = follow(poller, 0), follow(poller, 1)
+            pods.indigestible = {odd}
+            await pods.until(lambda: pods.failed[odd] >= 2)
+            before = pods.asked[host]
+            await pods.until(lambda: pods.asked[host] >= before + 3)
+            assert pods.heard[job][-1] == b"document"
+            pods.indigestible.clear()
+            await pods.until(lambda: odd in pods.heard)
+            assert set(pods.failed) == {odd}
+            assert poller._targets[odd].slowness == 0
+
+    asyncio.run(scenario())
+    told = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert told
+    assert all(record.exc_info and "job-0" in record.getMessage() for record in told)

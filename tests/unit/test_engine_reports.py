@@ -89,6 +89,14 @@ def test_nonsense_and_silence_change_nothing_and_are_counted() -> None:
     assert (setting.polls("read"), setting.polls("malformed"), setting.polls("unreachable")) == (1, 5, 1)
 
 
+def test_an_answer_lost_to_an_error_is_counted_and_leaves_what_was_said() -> None:
+    setting = Setting()
+    setting.reports.take(JOB, document(1))
+    setting.reports.lose(JOB)
+    assert iteration(setting.reports) == 1
+    assert (setting.polls("failed"), setting.news) == (1, [JOB])
+
+
 def test_a_forgotten_job_begins_anew() -> None:
     setting = Setting()
     setting.reports.take(JOB, document(1))

@@ -41,7 +41,8 @@ class Metrics:
         )
         self.polls = Counter(
             "detectron_operator_progress_polls",
-            "Looks at a running job's progress document, by what came out: read, unreachable, malformed.",
+            "Looks at a running job's progress document, by what came out: read, unreachable, malformed, "
+            "failed (an error in the operator).",
             ["result"],
             registry=self.registry,
         )

@@ -21,7 +21,7 @@ CREATING = "Creating"
 BACK_OFF = "BackOff"
 """The attempt waits until `nextAttemptTime`: the restarts come in a row."""
 NAME_CONFLICT = "NameConflict"
-"""A Service, ConfigMap or pod of that name belongs to somebody else; tried again."""
+"""A child's name is taken, by what belongs to somebody else or is still being deleted; tried again."""
 CREATE_REFUSED = "CreateRefused"
 """The API server does not take a child, for a quota, an admission policy, a service account that is not there
 or an invalid field; tried again."""

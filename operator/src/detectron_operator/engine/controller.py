@@ -154,7 +154,8 @@ class Controller:
         except ConflictError:
             raw = await self._client.get(resource, Key(entry.job.namespace, child.name))
             if not _serves(raw, child, entry.meta.uid):
-                message = f"{child.kind} {child.name} exists already and belongs to something else"
+                why = "is still being deleted" if metadata(raw).deleting else "belongs to something else"
+                message = f"{child.kind} {child.name} exists already and {why}"
                 raise ChildRefusedError(Refusal("NameConflict", message)) from None
         except (RefusedError, NotFoundError) as error:
             # Not found is the kind itself, such as a PodGroup where no gang scheduler is installed.

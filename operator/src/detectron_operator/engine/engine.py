@@ -56,7 +56,7 @@ class Engine:
         clock = asyncio.get_running_loop().time
         self._queue = WorkQueue(clock)
         self._reports = reports = Reports(settings.progress_period, clock, self._queue.add, metrics)
-        self._poller = Poller(settings.poll_period, settings.progress_port, reports.take, clock)
+        self._poller = Poller(settings.poll_period, settings.progress_port, reports.take, reports.lose, clock)
         defaults = Defaults(
             settings.trainer_image, settings.progress_period, settings.annotate_for_prometheus
         )

@@ -45,7 +45,7 @@ Deliver = Callable[[Key, bytes | Silence], None]
 
 @dataclass(eq=False, slots=True)
 class _Target:
-    """A pod that is followed; `slowness` counts the slow answers in a row."""
+    """A pod that is followed; `slowness` counts the slow or lost answers in a row."""
 
     job: Key
     host: str
@@ -63,6 +63,7 @@ class Poller:
         period: seconds between two questions to the same pod.
         port: the pods' port.
         deliver: takes the answers.
+        failed: told each job whose answer was lost to an error in the operator.
         clock: monotonic seconds of the event loop.
         sleep: waits a number of seconds.
         jitter: draws uniformly from [0, 1); spreads the first questions over a period.
@@ -73,6 +74,7 @@ class Poller:
         period: float,
         port: int,
         deliver: Deliver,
+        failed: Callable[[Key], None],
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         jitter: Callable[[], float] = random.random,
@@ -80,6 +82,7 @@ class Poller:
         self._period = period
         self._port = port
         self._deliver = deliver
+        self._failed = failed
         self._clock = clock
         self._sleep = sleep
         self._jitter = jitter
@@ -118,7 +121,7 @@ class Poller:
                 while not self._due or self._due[0][0] > self._clock():
                     await self._sleep(min(TICK, self._due[0][0] - self._clock()) if self._due else TICK)
                 _, _, target = heapq.heappop(self._due)
-                if self._targets.get(target.job) is target:
+                if self._is_followed(target):
                     await slots.acquire()
                     task = group.create_task(self._ask(session, target))
                     task.add_done_callback(lambda _: slots.release())
@@ -127,22 +130,36 @@ class Poller:
         heapq.heappush(self._due, (self._clock() + seconds, next(self._order), target))
 
     async def _ask(self, session: aiohttp.ClientSession, target: _Target) -> None:
-        began = self._clock()
-        content: bytes | Silence = Silence.UNREACHABLE
+        """Ask a pod and see to its next turn, which it has whatever came of this one."""
+        began, failed = self._clock(), False
+        try:
+            content = await self._answer(session, target)
+            if self._is_followed(target):
+                self._deliver(target.job, content)
+        except Exception:
+            failed = True
+            logger.exception("%s at %s: an error in the operator", target.job, target.host)
+            self._failed(target.job)
+        if self._is_followed(target):
+            slow = failed or self._clock() - began > SLOW
+            target.slowness = target.slowness + 1 if slow else 0
+            self._ask_after(self._period * min(PATIENCE, 2**target.slowness), target)
+
+    async def _answer(self, session: aiohttp.ClientSession, target: _Target) -> bytes | Silence:
         try:
             url = f"{target.host}:{self._port}/progress"
             async with session.get(url, allow_redirects=False, ssl=False) as answer:
                 if answer.status == 200:
-                    content = await _read(answer.content)
+                    return await _read(answer.content)
         except TimeoutError:
-            content = Silence.TIMED_OUT
+            return Silence.TIMED_OUT
         except (aiohttp.ClientError, OSError, ValueError) as error:
             logger.debug("no progress from %s at %s: %s", target.job, target.host, error)
-        if self._targets.get(target.job) is not target:
-            return
-        target.slowness = target.slowness + 1 if self._clock() - began > SLOW else 0
-        self._ask_after(self._period * min(PATIENCE, 2**target.slowness), target)
-        self._deliver(target.job, content)
+        return Silence.UNREACHABLE
+
+    def _is_followed(self, target: _Target) -> bool:
+        """Whether the job's first pod is still this one."""
+        return self._targets.get(target.job) is target
 
 
 async def _read(stream: aiohttp.StreamReader) -> bytes:

@@ -83,6 +83,10 @@ class Reports:
         else:
             self._newest[job] = replace(known, newest=progress)
 
+    def lose(self, job: Key) -> None:
+        """Take in that an error of the operator's own has cost a job's answer; what it said before stands."""
+        self._metrics.polls.labels("failed").inc()
+
     def _note_mute(self, job: Key, mute: bool) -> None:
         if mute == (job in self._mute):
             return

@@ -56,12 +56,14 @@ class Metadata:
     Attributes:
         version: resourceVersion; comparable within one resource since the API server counts etcd revisions.
         controller: uid of the owner that manages it, None if nobody does.
+        deleting: whether it was deleted and is still there, for a grace period or a finalizer.
     """
 
     key: Key
     uid: str
     version: int
     controller: str | None
+    deleting: bool
 
 
 def metadata(raw: Object) -> Metadata:
@@ -77,6 +79,7 @@ def metadata(raw: Object) -> Metadata:
         uid=str(meta["uid"]),
         version=int(str(meta["resourceVersion"])),
         controller=next((str(owner["uid"]) for owner in owners if owner.get("controller")), None),
+        deleting="deletionTimestamp" in meta,
     )
 
 
