@@ -12,12 +12,15 @@ from tests.cluster.cluster import Cluster
 from tests.cluster.images import BUSYBOX_IMAGE
 
 ROOT = Path("/var/lib/detectron-test-volumes")
-"""Folders that both nodes, being one machine, mount: the many-node volume of a real cluster."""
+"""Folders that both nodes, being one machine, mount; who may is what the access mode of a claim says."""
 
 
 @contextmanager
-def provisioned(cluster: Cluster, namespace: str, claim: str) -> Iterator[None]:
-    """What a storage class makes for a claim: a folder of this machine, gone with its content afterwards."""
+def provisioned(cluster: Cluster, namespace: str, claim: str, access: str) -> Iterator[None]:
+    """What a storage class makes for a claim: a folder of this machine, gone with its content afterwards.
+
+    `access` is the mode that the claim asks for.
+    """
     folder = ROOT / namespace / claim
     shutil.rmtree(folder, ignore_errors=True)  # what a killed run left
     folder.mkdir(parents=True, exist_ok=True)
@@ -25,7 +28,7 @@ def provisioned(cluster: Cluster, namespace: str, claim: str) -> Iterator[None]:
     name = f"{namespace}-{claim}"
     spec = {
         "capacity": {"storage": "1Gi"},
-        "accessModes": ["ReadWriteMany", "ReadWriteOnce"],
+        "accessModes": [access],
         "persistentVolumeReclaimPolicy": "Retain",
         "storageClassName": "",
         "claimRef": {"kind": "PersistentVolumeClaim", "namespace": namespace, "name": claim},
@@ -41,13 +44,13 @@ def provisioned(cluster: Cluster, namespace: str, claim: str) -> Iterator[None]:
 
 
 @contextmanager
-def volume(cluster: Cluster, namespace: str, claim: str) -> Iterator[None]:
-    """A claim of this name that pods on every node can mount, gone with its content afterwards."""
+def volume(cluster: Cluster, namespace: str, claim: str, access: str) -> Iterator[None]:
+    """A claim of this name and access mode, gone with its content afterwards."""
     request: dict[str, Any] = {
-        "accessModes": ["ReadWriteMany"],
+        "accessModes": [access],
         "resources": {"requests": {"storage": "1Gi"}},
     }
-    with provisioned(cluster, namespace, claim) if cluster.ours else nullcontext():
+    with provisioned(cluster, namespace, claim, access) if cluster.ours else nullcontext():
         if cluster.ours:
             request["storageClassName"] = ""
         metadata = {"name": claim, "namespace": namespace}

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 import pytest
 import yaml
 
+from tests.cluster import storage
 from tests.cluster.cluster import Cluster
+from tests.cluster.conftest import NAMESPACE
 from tests.cluster.hurried import hurried
 from tests.cluster.kubectl import Kubectl
 from tests.cluster.pod_monitor import scrape_config
@@ -40,6 +42,13 @@ def prometheus(
     configuration = scrape_config(release.pod_monitors(), cluster.kubeconfig, INTERVAL, rules)
     with Prometheus(directory, configuration) as prometheus:
         yield prometheus
+
+
+@pytest.fixture(scope="module")
+def output(cluster: Cluster, kubectl: Kubectl) -> Iterator[dict[str, str]]:
+    """`spec.output` for jobs that run at the same time."""
+    with storage.volume(cluster, NAMESPACE, "shared-output", "ReadWriteMany"):
+        yield {"claimName": "shared-output"}
 
 
 @dataclass(frozen=True)
@@ -91,14 +100,21 @@ def lose_pod(job: TrainingJob, prometheus: Prometheus, attempt: int) -> None:
     job.kubectl("delete", "pod", f"{job.name}-{attempt}-0", "--force", "--grace-period=0", "--wait=false")
 
 
-def test_stalled_restart_loop_and_failed_fire_and_clear(kubectl: Kubectl, prometheus: Prometheus) -> None:
+def test_stalled_restart_loop_and_failed_fire_and_clear(
+    kubectl: Kubectl, prometheus: Prometheus, output: dict[str, str]
+) -> None:
     """Side by side, since most of the time passes waiting."""
     failed = Alert(prometheus, "DetectronJobFailed", "refused")
     stalled = Alert(prometheus, "DetectronJobStalled", "silent")
     looping = Alert(prometheus, "DetectronJobRestartLoop", "looping")
-    refused = TrainingJob(kubectl, digits("refused", overrides=("SOLVER.BASE_LRR 0.1",), numNodes=1))
-    silent = TrainingJob(kubectl, digits("silent", numNodes=1, runPolicy={"progressDeadlineSeconds": 0}))
-    restless = TrainingJob(kubectl, digits("looping", numNodes=1, runPolicy={"maxBackoffSeconds": 1}))
+    refused, silent, restless = (
+        TrainingJob(kubectl, digits(name, numNodes=1, output=output, overrides=overrides, runPolicy=policy))
+        for name, overrides, policy in (
+            ("refused", ("SOLVER.BASE_LRR 0.1",), {}),
+            ("silent", (), {"progressDeadlineSeconds": 0}),
+            ("looping", (), {"maxBackoffSeconds": 1}),
+        )
+    )
     refused.apply()
     silent.apply()
     failed.wait_firing(2 * MINUTES)

@@ -54,6 +54,18 @@ def check_metrics(text: str) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+def check_nobody_else_may_mount_the_output(cluster: Cluster, kubectl: Kubectl) -> None:
+    """The scheduler keeps a second pod from it, as it would have kept a second pod of the gang."""
+    kubectl.apply(storage.shell_pod(cluster, "second", workspace.OUTPUT, "/output"))
+
+    def refusal() -> str:
+        conditions = kubectl.get("pod", "second")["status"].get("conditions", ())
+        return "".join(c["message"] for c in conditions if c.get("reason") == "Unschedulable")
+
+    assert "ReadWriteOncePod" in wait_until(refusal, MINUTES, "the scheduler's refusal", interval=0.3)
+    kubectl("delete", "pod", "second")
+
+
 def starts(prometheus: Prometheus, pod: str) -> set[int]:
     """The iterations that this pod's processes, one after the other, went on from."""
     (series,) = prometheus.range(f'detectron_training_start_iteration{{pod="{pod}"}}', 1200)
@@ -88,6 +100,7 @@ def test_two_nodes_train_one_model(
     pods = job.pods()
     assert sorted(pod["metadata"]["name"] for pod in pods) == ["digits-0-0", "digits-0-1"]
     assert len({pod["spec"]["nodeName"] for pod in pods}) == 2
+    check_nobody_else_may_mount_the_output(cluster, kubectl)
     header, line = kubectl("get", "dtj", "digits").splitlines()
     assert header.split() == ["NAME", "PHASE", "PROGRESS", "ITER", "LOSS", "AP", "ETA", "RESTARTS", "AGE"]
     assert "Running" in line

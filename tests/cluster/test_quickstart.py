@@ -102,7 +102,7 @@ def shell(cluster: Cluster, tmp_path: Path) -> Iterator[Shell]:
     with ExitStack() as undo:
         undo.callback(admin, "delete", "namespace", NAMESPACE, timeout=180)
         for claim in ("digits-data", "digits-output"):
-            undo.enter_context(storage.provisioned(cluster, NAMESPACE, claim))
+            undo.enter_context(storage.provisioned(cluster, NAMESPACE, claim, "ReadWriteOnce"))
         # Those of a deleted job write a last checkpoint.
         undo.callback(admin, "delete", "pod", "--all", f"--namespace={NAMESPACE}", timeout=180)
         (tmp_path / "home").mkdir()

@@ -31,11 +31,14 @@ def restricted(cluster: Cluster, namespace: str) -> Iterator[Kubectl]:
 
 @contextmanager
 def with_digits(cluster: Cluster, namespace: str) -> Iterator[Kubectl]:
-    """`restricted`, with the claims that the digits example names."""
+    """`restricted`, with the claims that the digits example names.
+
+    The scheduler lets one pod at a time have the output: a gang runs only if its first pod alone asks for it.
+    """
     with (
         restricted(cluster, namespace) as bound,
-        storage.volume(cluster, namespace, DATA),
-        storage.volume(cluster, namespace, OUTPUT),
+        storage.volume(cluster, namespace, DATA, "ReadWriteMany"),
+        storage.volume(cluster, namespace, OUTPUT, "ReadWriteOncePod"),
     ):
         with tempfile.TemporaryDirectory(prefix="digits-") as data:
             maker = ROOT / "examples" / "digits" / "make_digits.py"
