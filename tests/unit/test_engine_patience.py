@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from detectron_operator.engine.patience import GATHER, GONE, IN_A_RUSH, ON_THE_WAY, patience
+from detectron_operator.engine.patience import GATHER, GONE, IN_A_RUSH, NEVER_RAN, ON_THE_WAY, patience
 from detectron_operator.observed import Pod
 from tests.unit.operator_objects import pod
 
@@ -47,3 +47,17 @@ def test_a_rush_delays_what_lives_and_nothing_else() -> None:
     assert wait(pod(), in_a_rush=True) == IN_A_RUSH
     assert wait(pod(phase="Failed"), in_a_rush=True) == GATHER
     assert wait(pod(), gone=True, in_a_rush=True) == GONE
+
+
+@pytest.mark.parametrize("phase", ["Running", "Failed", "Succeeded", "Unknown"])
+def test_what_follows_a_pod_that_ran_waits_for_nothing(phase: str) -> None:
+    starting = pod(index=1, phase="Pending")
+    assert wait(pod(phase=phase), starting, gone=True) == GONE
+    assert wait(pod(phase=phase, deleting=True), starting, gone=True) == GONE
+    assert wait(pod(phase=phase, deleting=True), starting) == GATHER
+
+
+def test_a_pod_that_is_deleted_before_it_ran_is_not_made_anew_at_once() -> None:
+    assert wait(pod(phase="Pending"), gone=True) == NEVER_RAN
+    assert wait(pod(phase="Pending", deleting=True)) == NEVER_RAN
+    assert NEVER_RAN >= 1

@@ -14,6 +14,8 @@ IN_A_RUSH = 1.0
 """For pods that live, while those of other jobs are being created."""
 GONE = 0.02
 """For pods that are gone: what follows them waits for nothing else."""
+NEVER_RAN = 1.0
+"""For pods that are deleted before they ran: whoever does that may do it to the next one, and for ever."""
 
 
 def patience(pod: Pod, gang: Iterable[Pod], *, gone: bool, in_a_rush: bool) -> float:
@@ -24,6 +26,8 @@ def patience(pod: Pod, gang: Iterable[Pod], *, gone: bool, in_a_rush: bool) -> f
         gone: whether it does not exist any more.
         in_a_rush: whether pods of other jobs are being created.
     """
+    if pod.phase == "Pending" and (gone or pod.deleting):
+        return NEVER_RAN
     if gone:
         return GONE
     if not pod.alive:
