@@ -1,4 +1,4 @@
-"""What a finished job still holds, and in the end the job itself."""
+"""What a job no longer needs: its oldest dead pods, all that it holds once it has ended, and then itself."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from detectron_operator.plan.finishing import LINGER
 from detectron_operator.shape import ShapeError
 from detectron_operator.situation import Situation
 from detectron_operator.steps import DeletePod, Plan
+
+KEPT_ATTEMPTS = 10
+"""The newest attempts, whose dead pods stay for their logs; restarts that do not count are without end."""
 
 
 def clean_up(s: Situation) -> Plan:
@@ -31,6 +34,14 @@ def clean_up(s: Situation) -> Plan:
         delete=() if linger > 0 else _pods_to_stop(s, settled=status is None),
         requeue_after=min(waits, default=None),
     )
+
+
+def outdated(s: Situation) -> tuple[DeletePod, ...]:
+    """Dead pods of attempts before the newest `KEPT_ATTEMPTS`, while no pod shows that training is complete."""
+    if s.stored.finished or s.gang.finisher is not None:
+        return ()
+    oldest = s.gang.attempt - KEPT_ATTEMPTS + 1
+    return deletions((pod for pod in s.gang.older if pod.attempt < oldest and not pod.alive), None, s.now)
 
 
 def clean_up_invalid(spec: object, status: Mapping[str, object], now: datetime) -> Plan:

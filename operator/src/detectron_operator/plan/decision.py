@@ -13,7 +13,7 @@ from detectron_operator.gang import assemble, latest_progress
 from detectron_operator.loss import next_loss
 from detectron_operator.observed import Pod
 from detectron_operator.plan.checking import check, dismissed, unchecked
-from detectron_operator.plan.cleaning import clean_up, clean_up_invalid
+from detectron_operator.plan.cleaning import clean_up, clean_up_invalid, outdated
 from detectron_operator.plan.deadlines import left_to_run, too_long
 from detectron_operator.plan.finishing import succeed
 from detectron_operator.plan.replacing import is_replaceable, overdue, patience_left, replace_lost
@@ -63,7 +63,7 @@ def plan(
         step = _held_back(_decide(s, defaults, refusal), s, defaults.progress_period)
         looks = (next_loss(alive, now), left_to_run(s), patience_left(s))
         step = soonest(replace(step, poll=gang.poll), *looks)
-    return replace(_accounted(step, s), delete=(*step.delete, *dismissed(s)))
+    return replace(_accounted(step, s), delete=(*step.delete, *dismissed(s), *outdated(s)))
 
 
 def plan_invalid(raw: Mapping[str, object], error: SpecError, now: datetime) -> Plan:

@@ -1,0 +1,56 @@
+"""Dead pods: their logs stay, and their number is bounded."""
+
+from __future__ import annotations
+
+from detectron_operator.observed import Pod
+from detectron_operator.plan.cleaning import KEPT_ATTEMPTS
+from tests.unit.operator_objects import after, failed, gang, pod, succeeded
+from tests.unit.test_operator_plan import Life, running
+
+
+def rejected(attempt: int) -> list[Pod]:
+    """A gang that a node does not take."""
+    return [pod(attempt, index, "Failed", reason="OutOfcpu") for index in range(2)]
+
+
+def names(pods: list[Pod]) -> list[str]:
+    return [dead.name for dead in pods]
+
+
+def test_a_gang_that_is_rejected_without_end_leaves_a_bounded_number_of_pods() -> None:
+    life = Life()
+    pods: list[Pod] = []
+    for attempt in range(25):
+        life.now = after(1000 * attempt)
+        life.step(pods)
+        pods += rejected(attempt)
+        asked = {deleted.name for look in range(2) for deleted in life.step(pods).delete}
+        pods = [dead for dead in pods if dead.name not in asked]
+        assert life.status["attempt"] == attempt + 1
+        assert len({dead.attempt for dead in pods}) <= KEPT_ATTEMPTS
+    assert names(pods) == [f"train-{attempt}-{index}" for attempt in range(16, 25) for index in range(2)]
+    assert life.look(pods).delete == ()
+
+
+def test_those_of_the_newest_attempts_keep_their_logs() -> None:
+    life = Life(status={"phase": "Restarting", "attempt": KEPT_ATTEMPTS - 1})
+    old = [failed(attempt=attempt) for attempt in range(KEPT_ATTEMPTS - 1)]
+    assert life.look([*old, *gang(KEPT_ATTEMPTS - 1)]).delete == ()
+    newer = life.look([*old, *gang(KEPT_ATTEMPTS)])
+    assert [deleted.name for deleted in newer.delete] == ["train-0-0"]
+
+
+def test_the_pod_that_completed_training_is_never_among_them() -> None:
+    life = Life(status={"phase": "Restarting", "attempt": 20})
+    step = life.step([succeeded(attempt=1), *rejected(2)])
+    assert (life.status["phase"], step.delete) == ("Succeeded", ())
+
+
+def test_what_a_finished_job_left_stays_as_its_policy_says() -> None:
+    life = running()
+    life.raw["status"]["attempt"] = 20
+    dead = [failed(attempt=1), failed(attempt=20, reason="InvalidConfig", retryable=False)]
+    life.step(dead)
+    assert life.status["phase"] == "Failed"
+    life.step(dead)
+    assert life.look(dead).delete == ()
