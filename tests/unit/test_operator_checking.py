@@ -23,6 +23,8 @@ from tests.unit.operator_objects import (
 )
 
 GPUS = {"limits": {"nvidia.com/gpu": "8"}}
+RENAMED = {"limits": {"nvidia.com/a100": "8"}}
+NETWORK = {"limits": {"rdma/hca": "1"}}
 CHECKED = {"timeoutSeconds": 60, "resources": {}, "enabled": True}
 CHECKING = {"phase": "Checking", "startTime": "2026-03-01T12:00:00Z"}
 PROBLEMS = "SOLVER.IMS_PER_BATCH 3: must be divisible\nspec.datasets[0].images: does not exist"
@@ -58,6 +60,8 @@ def ended(exit_code: int, reason: str, message: str) -> Pod:
         ({"preflight": {"timeoutSeconds": 60}}, False),
         ({"preflight": {"timeoutSeconds": 60}, "resourcesPerNode": GPUS}, True),
         ({"preflight": {"timeoutSeconds": 60, "enabled": False}, "resourcesPerNode": GPUS}, False),
+        ({"preflight": {"timeoutSeconds": 60}, "resourcesPerNode": RENAMED, "numProcPerNode": 8}, True),
+        ({"preflight": {"timeoutSeconds": 60}, "resourcesPerNode": NETWORK}, False),
         ({"preflight": {"timeoutSeconds": 60, "enabled": True}}, True),
     ],
 )

@@ -22,8 +22,8 @@ class Preflight:
     resources: Resources
 
 
-def preflight(spec: Raw, gpus: int) -> Preflight:
-    """By default it is done where the gang would hold GPUs: only there is a mistake dear."""
+def preflight(spec: Raw, asked_for: Resources) -> Preflight:
+    """By default it is done where the gang would hold accelerators: only there is a mistake dear."""
     raw = fields.part(spec, "spec", "preflight")
     resources = quantities(
         shape.mapping(raw.get("resources", {}), f"{_PATH}.resources"), f"{_PATH}.resources"
@@ -31,8 +31,9 @@ def preflight(spec: Raw, gpus: int) -> Preflight:
     device = next((name for name in resources.limits if "/" in name), None)
     if device is not None:
         raise ShapeError(f"{_PATH}.resources.limits[{device}]", "is a device, and the check uses none")
+    dear = asked_for.gpus > 0 or bool(asked_for.uncounted)
     return Preflight(
-        enabled=fields.boolean(raw, _PATH, "enabled") if "enabled" in raw else gpus > 0,
+        enabled=fields.boolean(raw, _PATH, "enabled") if "enabled" in raw else dear,
         timeout_seconds=fields.integer(raw, _PATH, "timeoutSeconds", at_least=1, at_most=86400),
         resources=resources,
     )

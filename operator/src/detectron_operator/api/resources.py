@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -18,6 +19,11 @@ _PATH = "spec.resourcesPerNode"
 _FOREIGN = ("gpu.intel.com/", "habana.ai/", "aws.amazon.com/neuron", "google.com/tpu", "huawei.com/Ascend")
 """Accelerators that PyTorch does not drive as CUDA devices, so that Detectron2 would train beside them."""
 
+_NO_ACCELERATOR = re.compile(
+    r"rdma|roce|sriov|infiniband|nics?(?![a-z])|(?<![a-z])(?:ib|hca|efa|eni|net|tun|vhost|hostdev|fuse|kvm|sgx|qat)"
+)
+"""In the names of devices for networks, files, virtual machines and secrets, which jobs may want beside GPUs."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Resources:
@@ -30,6 +36,11 @@ class Resources:
     def gpus(self) -> int:
         """CUDA devices in each pod."""
         return sum(int(parse_quantity(written)) for name, written in self.limits.items() if is_gpu(name))
+
+    @property
+    def uncounted(self) -> list[str]:
+        """Accelerators, or what may be some, whose number says nothing of CUDA devices."""
+        return [name for name, written in self.limits.items() if _is_uncounted(name, written)]
 
 
 def resources(spec: Raw) -> Resources:
@@ -59,13 +70,7 @@ def processes(spec: Raw, asked_for: Resources) -> int:
     """One process a GPU: Detectron2 drives one device from each, and DDP needs one device a process."""
     gpus = asked_for.gpus
     if "numProcPerNode" not in spec:
-        for name in asked_for.limits:
-            if name.startswith(_FOREIGN):
-                raise ShapeError(
-                    f"{_PATH}.limits[{name}]",
-                    "is no CUDA device, and Detectron2 would leave it idle; where spec.trainer uses it,"
-                    " say how many processes do by numProcPerNode",
-                )
+        _check_counted(asked_for)
         return gpus or 1
     asked = fields.integer(spec, "spec", "numProcPerNode", at_least=1, at_most=MAX_PROCESSES)
     if gpus and asked != gpus:
@@ -85,6 +90,35 @@ def is_gpu(resource: str) -> bool:
 def is_slice(resource: str) -> bool:
     """Whether a resource is a part of a GPU, by MIG or by sharing it over time."""
     return resource.startswith("nvidia.com/mig-") or resource.endswith("/gpu.shared")
+
+
+def _is_uncounted(name: str, written: str) -> bool:
+    if name.startswith(_FOREIGN):
+        return parse_quantity(written) > 0
+    domain, extended, _ = name.partition("/")
+    # Kubernetes keeps its own domain from device plugins.
+    if not extended or is_gpu(name) or f".{domain}".endswith(".kubernetes.io"):
+        return False
+    return parse_quantity(written) in range(1, MAX_PROCESSES + 1) and not _NO_ACCELERATOR.search(name.lower())
+
+
+def _check_counted(asked_for: Resources) -> None:
+    """Refuse to guess how many processes train with accelerators of a name that does not tell."""
+    for name in asked_for.uncounted:
+        where = f"{_PATH}.limits[{name}]"
+        if name.startswith(_FOREIGN):
+            raise ShapeError(
+                where,
+                "is no CUDA device, and Detectron2 would leave it idle; where spec.trainer uses it,"
+                " say how many processes do by numProcPerNode",
+            )
+        if not asked_for.gpus:
+            raise ShapeError(
+                where,
+                "is no name by which GPUs are counted (.../gpu, .../gpu.shared, nvidia.com/mig-...): where it"
+                f" is one, write numProcPerNode: {asked_for.limits[name]}, one process a GPU; where it is no"
+                " accelerator, the number of processes, such as numProcPerNode: 1",
+            )
 
 
 def _check_whole(name: str, written: str) -> None:

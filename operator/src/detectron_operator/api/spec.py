@@ -87,7 +87,7 @@ def spec(raw: Raw) -> Spec:
             checkpoint, "spec.checkpoint", "gracePeriodSeconds", at_least=10, at_most=3600
         ),
         metrics_tls_secret=tls_secret(raw),
-        preflight=preflight(raw, asked.gpus),
+        preflight=preflight(raw, asked),
         run_policy=run_policy(raw),
         document=raw,
     )
