@@ -22,7 +22,7 @@ _FOREIGN = ("gpu.intel.com/", "habana.ai/", "aws.amazon.com/neuron", "google.com
 _NO_ACCELERATOR = re.compile(
     r"rdma|roce|sriov|infiniband|nics?(?![a-z])|(?<![a-z])(?:ib|hca|efa|eni|net|tun|vhost|hostdev|fuse|kvm|sgx|qat)"
 )
-"""In the names of devices for networks, files, virtual machines and secrets, which jobs may want beside GPUs."""
+"""In the names of devices for networks, files, virtual machines and secrets."""
 
 
 @dataclass(frozen=True, kw_only=True)

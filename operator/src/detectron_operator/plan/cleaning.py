@@ -37,7 +37,7 @@ def clean_up(s: Situation) -> Plan:
 
 
 def outdated(s: Situation) -> tuple[DeletePod, ...]:
-    """Dead pods of attempts before the newest `KEPT_ATTEMPTS`, while no pod shows that training is complete."""
+    """Dead pods of attempts before the newest `KEPT_ATTEMPTS`, unless one shows that training is complete."""
     if s.stored.finished or s.gang.finisher is not None:
         return ()
     oldest = s.gang.attempt - KEPT_ATTEMPTS + 1
