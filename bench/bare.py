@@ -13,6 +13,7 @@ from typing import Any
 from detectron_operator import api
 from detectron_operator.kube import credentials
 from detectron_operator.kube.client import CONNECTIONS, Client
+from detectron_operator.kube.clock import Clock
 from detectron_operator.kube.objects import resource_of
 from detectron_operator.kube.ratelimit import RateLimit
 from detectron_operator.labels import MANAGED_BY
@@ -37,7 +38,8 @@ def creation_seconds(kubeconfig: Path, namespace: str, stored: Mapping[str, obje
 async def _create(kubeconfig: Path, namespace: str, stored: Mapping[str, object], jobs: int) -> float:
     limit = RateLimit(UNLIMITED, int(UNLIMITED), time.monotonic)
     configuration = await credentials.load({"KUBECONFIG": str(kubeconfig)})
-    async with Client(configuration, limit, lambda *_: None) as client:
+    clock = Clock(time.monotonic, datetime.now(UTC))
+    async with Client(configuration, limit, lambda *_: None, clock) as client:
         work = iter([_children(stored, f"bare-{number}", namespace) for number in range(jobs)])
 
         async def worker() -> None:

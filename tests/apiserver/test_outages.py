@@ -1,16 +1,15 @@
-"""Outages that last: the API server asks for patience, is stopped, loses its etcd; clocks are set."""
+"""Outages that last: the API server asks for patience, is stopped, loses its etcd."""
 
 from __future__ import annotations
 
 import time
 from collections import Counter
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 
 from tests.apiserver.conftest import StartOperator, grant_lease
-from tests.apiserver.fake_trainer import FakeTrainer, progress
+from tests.apiserver.fake_trainer import progress
 from tests.apiserver.faulty_proxy import FaultyProxy
 from tests.apiserver.operator_process import Operator
 from tests.apiserver.space import Space
@@ -81,29 +80,3 @@ def test_an_api_server_without_itself_or_its_etcd_for_30_seconds(
         finish(space)
         space.await_status(phase="Succeeded", timeout=60)
     assert created(space) == Counter([*GANG, "next-0-0"])
-
-
-def test_a_clock_that_is_set_changes_nothing(
-    space: Space, start_operator: StartOperator, tmp_path: Path
-) -> None:
-    clock = tmp_path / "offset"
-    clock.write_text("0")
-    with FakeTrainer() as trainer:
-        operator = start_operator(
-            progress_port=trainer.port, resync_period=0.5, program=("tests.apiserver.moved_clock", str(clock))
-        )
-        space.submit()
-        space.await_pods(*GANG)
-        for pod in GANG:
-            space.kubelet.run(pod, ip="127.0.0.1")
-        space.await_status(phase="Running")
-        for iteration, offset in enumerate((-3600, 3600, 0), start=1):
-            clock.write_text(str(offset))
-            trainer.document = progress(10 * iteration)
-            space.await_status(phase="Running", iteration=10 * iteration)
-            assert operator.health() == (200, '{"ailments": []}')
-        status = space.status()
-        assert (status["attempt"], status["restarts"]) == (0, 0)
-        assert space.pods() == list(GANG)
-        finish(space)
-        space.await_status(phase="Succeeded")

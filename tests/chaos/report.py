@@ -23,7 +23,10 @@ ELSEWHERE = (
         "API server or etcd stopped for 30 s",
         "test_outages.py::test_an_api_server_without_itself_or_its_etcd_for_30_seconds",
     ),
-    ("Clock moved", "test_outages.py::test_a_clock_that_is_set_changes_nothing"),
+    (
+        "The clock of the operator's machine set by an hour, or wrong when it starts",
+        "test_clock.py::test_a_clock_that_is_an_hour_off_decides_nothing_early_and_nothing_late",
+    ),
     (
         "200 random pod kills over 50 jobs on fake nodes",
         "test_random_kills.py::test_two_hundred_kills_over_fifty_jobs_leave_every_job_trained_to_its_end",

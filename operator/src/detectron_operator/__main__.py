@@ -29,6 +29,7 @@ from detectron_operator.endpoints import Endpoints
 from detectron_operator.engine.engine import Engine
 from detectron_operator.kube import credentials
 from detectron_operator.kube.client import Client
+from detectron_operator.kube.clock import Clock
 from detectron_operator.kube.errors import KubeError
 from detectron_operator.kube.lease import Elector
 from detectron_operator.kube.objects import JOBS, Key
@@ -71,15 +72,16 @@ async def serve(settings: Settings) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    clock = Clock(time.monotonic, datetime.now(UTC))
     async with contextlib.AsyncExitStack() as stack:
-        elector = await _elector(settings, metrics, stack)
+        elector = await _elector(settings, metrics, clock, stack)
         leads = elector.leads if elector else lambda: True
         metrics.leader.set_function(leads)
         limit = RateLimit(settings.client_qps, settings.client_burst, time.monotonic)
         client = await stack.enter_async_context(
-            Client(await credentials.load(os.environ), limit, metrics.request, may_write=leads)
+            Client(await credentials.load(os.environ), limit, metrics.request, clock, may_write=leads)
         )
-        engine = Engine(settings, client, metrics, socket.gethostname(), stop.set)
+        engine = Engine(settings, client, metrics, clock.now, socket.gethostname(), stop.set)
         endpoints = Endpoints(
             metrics.registry,
             ailments=lambda: engine.ailments() + (elector.ailments() if elector else []),
@@ -99,13 +101,15 @@ async def serve(settings: Settings) -> None:
         await (lead(elector, stop, work, _die) if elector else work())
 
 
-async def _elector(settings: Settings, metrics: Metrics, stack: contextlib.AsyncExitStack) -> Elector | None:
+async def _elector(
+    settings: Settings, metrics: Metrics, clock: Clock, stack: contextlib.AsyncExitStack
+) -> Elector | None:
     """The candidacy for the Lease that the settings name, over a connection of its own."""
     if not settings.lease:
         return None
     limit = RateLimit(LEASE_QPS, LEASE_QPS, time.monotonic)
     client = await stack.enter_async_context(
-        Client(await credentials.load(os.environ), limit, metrics.request)
+        Client(await credentials.load(os.environ), limit, metrics.request, clock)
     )
     return Elector(
         client,
@@ -113,7 +117,7 @@ async def _elector(settings: Settings, metrics: Metrics, stack: contextlib.Async
         identity=f"{socket.gethostname()}_{uuid.uuid4()}",
         duration=settings.lease_duration,
         clock=asyncio.get_running_loop().time,
-        now=lambda: datetime.now(UTC),
+        now=clock.now,
     )
 
 

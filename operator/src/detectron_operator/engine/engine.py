@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
-from datetime import UTC, datetime
+from datetime import datetime
 
 from detectron_operator import reasons
 from detectron_operator.ending import last_words
@@ -37,6 +37,7 @@ class Engine:
     """Everything between the watches and the API server's write path.
 
     Args:
+        now: the time by which everything is decided, with its zone.
         instance: the operator's pod or host name.
         on_failure: called once if a background task ends that never should.
     """
@@ -46,6 +47,7 @@ class Engine:
         settings: Settings,
         client: Client,
         metrics: Metrics,
+        now: Callable[[], datetime],
         instance: str,
         on_failure: Callable[[], None],
     ) -> None:
@@ -68,7 +70,7 @@ class Engine:
             reports,
             defaults,
             metrics,
-            lambda: datetime.now(UTC),
+            now,
             clock,
             instance,
         )

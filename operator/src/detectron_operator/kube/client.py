@@ -18,6 +18,7 @@ import aiohttp
 from kubernetes.aio.client import ApiClient, Configuration
 
 from detectron_operator.kube import credentials, errors
+from detectron_operator.kube.clock import Clock
 from detectron_operator.kube.gate import Gate, Priority
 from detectron_operator.kube.objects import EVENTS, Key, Object, Resource
 from detectron_operator.kube.ratelimit import RateLimit
@@ -53,6 +54,7 @@ class Client:
 
     Args:
         observe: told of every request.
+        clock: hears the time that every answer tells.
         may_write: asked right before each write; one that is forbidden is not sent.
     """
 
@@ -61,12 +63,14 @@ class Client:
         configuration: Configuration,
         limit: RateLimit,
         observe: Observe,
+        clock: Clock,
         may_write: Callable[[], bool] = lambda: True,
     ) -> None:
         self._api = ApiClient(configuration)
         self._api.user_agent = "detectron-operator"
         self._limit = limit
         self._observe = observe
+        self._clock = clock
         self._may_write = may_write
         self._gate = Gate(CONNECTIONS)
 
@@ -209,8 +213,10 @@ class Client:
         if query:
             url += "?" + urlencode(query)
         code = "error"
+        asked = self._clock.monotonic()
         try:
             answer = await self._api.call_api(method, url, headers, body, _request_timeout=TIMEOUT)
+            self._clock.hear(answer.headers.get("Date"), asked)
             code = str(answer.status)
             content = await answer.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
