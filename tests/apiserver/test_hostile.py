@@ -6,6 +6,8 @@ import json
 import time
 from collections.abc import Iterator
 
+from detectron_operator.kube.client import CONNECTIONS
+from detectron_operator.kube.gate import SHARE
 from tests.apiserver.api import Object
 from tests.apiserver.conftest import StartOperator
 from tests.apiserver.fake_trainer import FakeTrainer, progress
@@ -13,6 +15,8 @@ from tests.apiserver.faulty_proxy import FaultyProxy
 from tests.apiserver.operator_process import Operator
 from tests.apiserver.space import Space
 
+LARGEST = 512
+"""Most pods that a job may have."""
 EVENTS, BURST = 10_000, 20
 RATE = 2000
 """Events a second: more changes of one object than an etcd takes that writes to a disk."""
@@ -57,6 +61,20 @@ def test_ten_thousand_events_of_one_pod(space: Space, proxy: FaultyProxy, proxie
     sent.result()
     assert max(stormy) <= max(calm) + DELAY
     assert proxied.health() == (200, '{"ailments": []}')
+
+
+def test_a_job_beside_a_gang_of_512_waits_for_a_share_of_it(space: Space, operator: Operator) -> None:
+    space.submit("hostile", nodes=LARGEST)
+    space.wait(space.pods, "its first pods")
+    submitted = int(space.submit("small", nodes=1)["metadata"]["resourceVersion"])
+    space.wait(lambda: len(space.api.list("pods")) == LARGEST + 1, "all pods", timeout=60)
+    versions = {
+        pod["metadata"]["name"]: int(pod["metadata"]["resourceVersion"]) for pod in space.api.list("pods")
+    }
+    small = versions.pop("small-0-0")
+    assert small < max(versions.values())
+    # One share, and those under way, for its Service and ConfigMap; as many again for its pod.
+    assert sum(submitted < version < small for version in versions.values()) <= 2 * (SHARE + CONNECTIONS)
 
 
 def test_a_progress_document_that_is_huge_deep_or_nonsense(

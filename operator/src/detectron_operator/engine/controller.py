@@ -150,7 +150,7 @@ class Controller:
         resource = resource_of(child.manifest)
         try:
             with self._rush.acting(entry.job):
-                raw = await self._client.create(resource, entry.job.namespace, child.manifest)
+                raw = await self._client.create(resource, entry.job.namespace, child.manifest, entry.job)
         except ConflictError:
             raw = await self._client.get(resource, Key(entry.job.namespace, child.name))
             if not _serves(raw, child, entry.meta.uid):
@@ -167,7 +167,7 @@ class Controller:
     async def _delete(self, entry: Entry[Object], pod: DeletePod) -> None:
         key = Key(entry.job.namespace, pod.name)
         with self._rush.acting(entry.job):
-            raw = await self._client.delete(PODS, key, pod.uid, pod.grace_seconds)
+            raw = await self._client.delete(PODS, key, pod.uid, pod.grace_seconds, sender=entry.job)
         if raw is not None:
             self._note_pod(raw)
 

@@ -141,12 +141,19 @@ class Client:
             query["continue"] = meta["continue"]
             del page, found
 
-    async def create(self, resource: Resource, namespace: str, manifest: Object) -> Object:
-        """The object as stored. Raises `ConflictError` if the name is taken."""
+    async def create(
+        self, resource: Resource, namespace: str, manifest: Object, sender: Key | None = None
+    ) -> Object:
+        """The object as stored. Raises `ConflictError` if the name is taken.
+
+        Args:
+            sender: for whom; what is sent for one waits its turn with what is sent for others.
+        """
         meta = cast("Mapping[str, str]", manifest["metadata"])
         name = meta.get("name") or meta.get("generateName")
         what = f"create {resource.plural} {namespace}/{name}"
-        return await self._request("create", resource, resource.path(namespace), what, body=manifest)
+        path = resource.path(namespace)
+        return await self._request("create", resource, path, what, body=manifest, sender=sender)
 
     async def delete(
         self,
@@ -155,10 +162,11 @@ class Client:
         uid: str,
         grace_seconds: int | None = None,
         version: int | None = None,
+        sender: Key | None = None,
     ) -> Object | None:
         """Ask for the deletion of this very object, of this very version where one is given.
 
-        None if it is gone already, or another one now.
+        None if it is gone already, or another one now. `sender` is as in `create`.
         """
         preconditions = {"uid": uid} | ({} if version is None else {"resourceVersion": str(version)})
         body: dict[str, object] = {"preconditions": preconditions}
@@ -166,7 +174,8 @@ class Client:
             body["gracePeriodSeconds"] = grace_seconds
         what = f"delete {resource.plural} {key}"
         try:
-            return await self._request("delete", resource, resource.path(*key), what, body=body)
+            path = resource.path(*key)
+            return await self._request("delete", resource, path, what, body=body, sender=sender)
         except (errors.NotFoundError, errors.ConflictError):
             return None
 
@@ -188,8 +197,9 @@ class Client:
         *,
         query: Mapping[str, str] | None = None,
         body: Object | None = None,
+        sender: Key | None = None,
     ) -> dict[str, object]:
-        async with self._gate.passing(_priority(verb, resource)):
+        async with self._gate.passing(_priority(verb, resource), sender):
             await self._limit.acquire()
             if verb not in _READS and not self._may_write():
                 raise errors.UnavailableError(what, 0, "not sent: this operator does not lead any more")
