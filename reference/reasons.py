@@ -9,12 +9,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from detectron_operator.reasons import COMPLETED, event_type
+from detectron_operator.reasons import Reason as Word
+
 ROOT = Path(__file__).parents[1]
 OPERATOR = ROOT / "operator" / "src" / "detectron_operator" / "reasons.py"
 TRAINER = ROOT / "trainer-image" / "src" / "detectron_trainer" / "progress" / "parts.py"
 
 CONDITIONS = ("Running", "Restarting", "Suspended", "Complete", "Failed")
-_PLACES = {*CONDITIONS, "Event", "Verdict"}
+_PLACES = {*CONDITIONS, "Event", "Failure", "Verdict"}
 
 _HEAD = """\
 # Reasons
@@ -24,10 +27,13 @@ Written by `python -m reference` from the code. A reason is a word for machines:
 one word, wherever it stands: that of a restart is in the condition Restarting, in its event, in
 `status.restartsByReason` and in the losses of `status.goodput`.
 
+An event is posted once, at the transition that its word names. Its type is Normal for what somebody asked
+for or the cluster is there to do, and Warning for all else, and for whatever fails the job.
+
 ## Of the operator
 
-| Reason | Condition | Meaning |
-|---|---|---|
+| Reason | Condition | Event | `failure` | Meaning |
+|---|---|---|---|---|
 """
 
 _VERDICTS = """
@@ -35,16 +41,17 @@ _VERDICTS = """
 
 The verdict that the process which failed first leaves in its pod's termination message. One that allows
 another attempt restarts the gang, counted; others fail the job, unless `runPolicy.failurePolicy` says else.
+So it stands in Restarting or Failed, in an event, and in `failure`.
 
-| Reason | Meaning |
-|---|---|
+| Reason | Event | Meaning |
+|---|---|---|
 """
 
 _OTHERS = """
 ## Of the cluster
 
 Where the scheduler or a kubelet says why a pod waits or has ended, the word is theirs, without what is no
-letter or digit. Some of many:
+letter or digit. One that ends an attempt has an event, a Warning, and may stand in `failure`. Some of many:
 
 | Reason | Condition | Meaning |
 |---|---|---|
@@ -60,19 +67,39 @@ letter or digit. Some of many:
 
 @dataclass(frozen=True)
 class Reason:
-    """A word, the conditions or events that carry it, and what it means."""
+    """A word, the places that it stands in, and what it means."""
 
     word: str
     places: tuple[str, ...]
     meaning: str
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """The conditions that carry it."""
+        return tuple(place for place in self.places if place in CONDITIONS)
+
+    @property
+    def event(self) -> str:
+        """The type of its event, empty where it has none."""
+        posted = "Event" in self.places or any(kind != "Running" for kind in self.conditions)
+        return event_type(Word(self.word)) if posted else ""
+
+    @property
+    def failure(self) -> bool:
+        """Whether `.status.failure` may have it."""
+        return "Failure" in self.places
 
 
 def page() -> str:
     """The whole page."""
     operators = list(of_operator())
     known = {reason.word for reason in operators if reason.places != ("Verdict",)}
-    rows = [f"| `{r.word}` | {', '.join(r.places)} | {r.meaning} |\n" for r in operators if r.word in known]
-    verdicts = [f"| `{r.word}` | {r.meaning} |\n" for r in of_trainer()]
+    rows = [
+        f"| `{r.word}` | {', '.join(r.conditions)} | {r.event} | {'yes' * r.failure} | {r.meaning} |\n"
+        for r in operators
+        if r.word in known
+    ]
+    verdicts = [f"| `{r.word}` | {_of_verdict(r.word)} | {r.meaning} |\n" for r in of_trainer()]
     return "".join([_HEAD, *rows, _VERDICTS, *verdicts, _OTHERS])
 
 
@@ -94,11 +121,21 @@ def of_trainer() -> Iterator[Reason]:
         yield Reason(word, ("Verdict",), _row(text))
 
 
+def _of_verdict(word: str) -> str:
+    """The type of the event of a pod that failed with this verdict."""
+    return "" if word == COMPLETED else event_type(Word(word))
+
+
 def _documented(body: Sequence[ast.stmt]) -> Iterator[tuple[str, str]]:
-    """Each text that a name is given, with the docstring that follows it."""
+    """Each text, or `Reason` of one, that a name is given, with the docstring that follows it."""
     for node, after in itertools.pairwise(body):
         if isinstance(node, ast.Assign) and isinstance(after, ast.Expr):
-            word, text = ast.literal_eval(node.value), ast.literal_eval(after.value)
+            value = node.value
+            if isinstance(value, ast.Call):
+                if not (isinstance(value.func, ast.Name) and value.func.id == "Reason"):
+                    continue
+                (value,) = value.args
+            word, text = ast.literal_eval(value), ast.literal_eval(after.value)
             yield word, " ".join(text.split())
 
 

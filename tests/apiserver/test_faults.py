@@ -42,7 +42,7 @@ class TestKilled:
             undisturbed = fresh_space(plane)
             with Operator(tmp_path, kubeconfig, namespaces=undisturbed.api.namespace):
                 live(undisturbed)
-                undisturbed.wait(lambda: len(undisturbed.events()) == 3, "the last event")
+                undisturbed.wait(lambda: "TrainingCompleted" in undisturbed.events(), "the last event")
             expected, events = outcome(undisturbed), Counter(undisturbed.events())
             for number in itertools.count(1):
                 space = fresh_space(plane)

@@ -150,8 +150,10 @@ class TestFirstReconcile:
         )
         assert "exceeded quota: few" in status["message"]
         assert status["phase"] == "Pending"
+        space.wait(lambda: space.events() == ["CreateRefused"], "one warning")
         space.api.merge("resourcequotas", "few", {"spec": {"hard": {"pods": "9"}}})
         space.await_pods(*GANG)
+        space.wait(lambda: space.events() == ["CreateRefused", "Created"], "the end of it")
 
 
 @pytest.mark.usefixtures("operator")
@@ -334,7 +336,8 @@ class TestSteadyState:
         space.await_status("running", phase="Running")
         space.kubelet.end("ended-0-0", 0, progress(100, verdict=DONE))
         space.await_status("ended", phase="Succeeded")
-        space.wait(lambda: len(space.events()) == 3, "the last event")
+        told = Counter({"Created": 2, "SuspendRequested": 1, "TrainingCompleted": 1})
+        space.wait(lambda: Counter(space.events()) == told, "the last event")
         before = space.audit.writes()
         resynced = resyncs(operator)
         space.wait(lambda: resyncs(operator) >= resynced + 3, "three resyncs")

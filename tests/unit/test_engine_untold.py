@@ -4,6 +4,7 @@ import contextlib
 
 from detectron_operator.engine.untold import CALM, PATIENCE, News, Rush, Untold
 from detectron_operator.kube.objects import Key, Object
+from detectron_operator.reasons import Reason
 from detectron_operator.steps import Event, Plan
 
 JOB, OTHER = Key("default", "a"), Key("default", "b")
@@ -21,7 +22,7 @@ class Clock:
 
 
 def event(reason: str) -> Event:
-    return Event(reason, "said", "Normal")
+    return Event(Reason(reason), "said")
 
 
 def after(untold: Untold, step: Plan, uid: str = UID) -> News:

@@ -21,6 +21,7 @@ from tests.unit.operator_objects import (
     suspended,
     verdict,
 )
+from tests.unit.telling import held_to_the_reference
 
 GPUS = {"limits": {"nvidia.com/gpu": "8"}}
 RENAMED = {"limits": {"nvidia.com/a100": "8"}}
@@ -32,7 +33,8 @@ PROBLEMS = "SOLVER.IMS_PER_BATCH 3: must be divisible\nspec.datasets[0].images: 
 
 def look(*pods: Pod, status: object = None, now: datetime = START, **fields: Any) -> Plan:
     given = {"preflight": CHECKED, "status": status} | fields
-    return plan(job(**given), pods, None, now, DEFAULTS)
+    step = plan(job(**given), pods, None, now, DEFAULTS)
+    return held_to_the_reference(status if isinstance(status, dict) else {}, step)
 
 
 def written(step: Plan) -> dict[str, Any]:
@@ -179,5 +181,7 @@ def test_a_running_gang_of_before_is_left_alone() -> None:
 
 def test_a_restarted_gang_is_not_checked_again() -> None:
     passed = written(look(ended(0, "Completed", "fine"), status=written(look())))
-    restarting = passed | {"phase": "Restarting", "attempt": 1}
+    turned = {"type": "Restarting", "status": "True", "reason": "NodeLost", "message": "lost"}
+    conditions = [*passed["conditions"], turned | {"lastTransitionTime": "2026-03-01T12:00:00Z"}]
+    restarting = passed | {"phase": "Restarting", "attempt": 1, "conditions": conditions}
     assert "Pod train-1-0" in kinds(look(status=restarting))

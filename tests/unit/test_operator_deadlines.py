@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from detectron_operator import progress as progress_document
+from detectron_operator import reasons
 from detectron_operator.api import SpecError
 from detectron_operator.plan import DeletePod, Event, Plan, Refusal, plan_invalid
 from detectron_operator.plan.stalling import MARGIN, PROBED, QUIET
@@ -51,7 +52,7 @@ class TestActive:
         assert life.status["phase"] == "Failed"
         assert life.status["failure"]["reason"] == life.condition("Failed")["reason"] == "DeadlineExceeded"
         message = "Active for longer than runPolicy.activeDeadlineSeconds, which is 100"
-        assert step.events == (Event("DeadlineExceeded", message, "Warning"),)
+        assert step.events == (Event(reasons.DEADLINE_EXCEEDED, message, fatal=True),)
         assert [deletion.grace_seconds for deletion in life.step(gang()).delete] == [None, None]
 
     def test_suspended_time_does_not_count(self) -> None:
@@ -107,11 +108,11 @@ class TestStartup:
 
     def test_what_cannot_be_created_waits_too(self) -> None:
         life = Life(runPolicy=policy(startupDeadlineSeconds=60))
-        life.step(refusal=Refusal("CreateRefused", "exceeded quota: few"))
+        life.step(refusal=Refusal(reasons.CREATE_REFUSED, "exceeded quota: few"))
         life.now = after(59)
         assert children(life.look())
         life.now = after(61)
-        life.step(refusal=Refusal("CreateRefused", "exceeded quota: few"))
+        life.step(refusal=Refusal(reasons.CREATE_REFUSED, "exceeded quota: few"))
         assert life.status["phase"] == "Pending"
         life.step()
         assert life.status["phase"] == "Failed"

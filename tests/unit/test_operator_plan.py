@@ -11,10 +11,12 @@ from typing import Any, ClassVar
 import pytest
 
 from detectron_operator import progress as progress_document
+from detectron_operator import reasons
 from detectron_operator.api import SpecError, parse
 from detectron_operator.observed import Pod, observe_pod
 from detectron_operator.plan import DeletePod, Event, Plan, Refusal, plan, plan_invalid
 from detectron_operator.progress import Progress
+from detectron_operator.reasons import Reason
 from tests.unit.operator_objects import (
     DEFAULTS,
     START,
@@ -30,6 +32,7 @@ from tests.unit.operator_objects import (
     unreachable,
     verdict,
 )
+from tests.unit.telling import held_to_the_reference
 
 TAKEN_AWAY = {"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI"}
 
@@ -53,7 +56,8 @@ class Life:
         mute: bool = False,
     ) -> Plan:
         """What would be done now."""
-        return plan(parse(self.raw), tuple(pods), progress, self.now, DEFAULTS, refusal, mute=mute)
+        step = plan(parse(self.raw), tuple(pods), progress, self.now, DEFAULTS, refusal, mute=mute)
+        return held_to_the_reference(self.status, step)
 
     def step(self, pods: Iterable[Pod] = (), progress: Progress | None = None, **others: Any) -> Plan:
         """Do it."""
@@ -102,7 +106,7 @@ class TestStart:
         first = life.step()
         assert children(first) == GANG_0
         assert first.delete == ()
-        assert first.events == (Event("Created", "Created a gang of 2 pods", "Normal"),)
+        assert first.events == (Event(reasons.CREATED, "Created a gang of 2 pods"),)
         assert life.status == {
             "observedGeneration": 1,
             "phase": "Pending",
@@ -195,7 +199,7 @@ class TestStart:
 
     def test_a_refused_child_is_told_and_the_create_is_tried_again(self) -> None:
         life = Life()
-        refusal = Refusal("NameConflict", "Service train exists already and belongs to something else")
+        refusal = Refusal(reasons.NAME_CONFLICT, "Service train exists already and belongs to something else")
         life.step(refusal=refusal)
         assert life.status["phase"] == "Pending"
         assert life.status["message"] == refusal.message
@@ -212,7 +216,7 @@ class TestEnd:
         life.now = after(60)
         done = life.step([succeeded(), pod(0, 1)], spoken(iteration=900))
         assert done.delete == ()
-        assert done.events == ()
+        assert done.events == (Event(reasons.TRAINING_COMPLETED, "Training completed at iteration 1000"),)
         assert life.status["phase"] == "Succeeded"
         assert life.status["message"] == "Training completed at iteration 1000"
         assert life.status["completionTime"] == "2026-03-01T12:01:00Z"
@@ -284,7 +288,7 @@ class TestFailure:
             "exitCode": 1,
             "iteration": 7,
         }
-        assert step.events == (Event("InvalidConfig", message, "Warning"),)
+        assert step.events == (Event(Reason("InvalidConfig"), message, fatal=True),)
         assert step.delete == ()
         after_it = life.step([failed(reason="InvalidConfig", retryable=False), pod(0, 1)])
         assert after_it.delete == (DeletePod("train-0-1", "uid-1-0-1", 10),)
@@ -301,7 +305,7 @@ class TestFailure:
         decided = life.step(pods)
         sentence = "Restarting as attempt 1: pod train-0-0: ProcessFailed: signal 11"
         assert (decided.create, decided.delete, decided.requeue_after) == ((), (), 0.0)
-        assert decided.events == (Event("ProcessFailed", sentence, "Warning"),)
+        assert decided.events == (Event(reasons.PROCESS_FAILED, sentence),)
         assert life.status["phase"] == "Restarting"
         assert (life.status["attempt"], life.status["restarts"]) == (1, 1)
         assert life.condition("Restarting")["reason"] == "ProcessFailed"
@@ -766,7 +770,7 @@ class TestElastic:
     def test_a_child_that_is_refused_does_not_stop_those_that_train(self) -> None:
         life = running(elasticPolicy=self.POLICY)
         life.step([pod(0, 0), KILLED])
-        refusal = Refusal("CreateRefused", "exceeded quota")
+        refusal = Refusal(reasons.CREATE_REFUSED, "exceeded quota")
         life.step([pod(0, 0), KILLED], refusal=refusal)
         assert (life.status["phase"], life.status["message"]) == ("Running", "exceeded quota")
         assert children(life.step([pod(0, 0), KILLED]))[2:] == [("Pod", "train-0-1r1")]
@@ -796,7 +800,7 @@ class TestLostNodes:
             "Restarting as attempt 1: pod train-0-1: NodeLost: "
             "the cluster hears nothing of worker-1 since 12:00:00 UTC"
         )
-        assert (decided.events[0].type, life.status["restarts"]) == ("Normal", 0)
+        assert (decided.events[0].type, life.status["restarts"]) == ("Warning", 0)
         assert life.step(silent).delete == (
             DeletePod("train-0-0", "uid-1-0-0", None),
             DeletePod("train-0-1", "uid-1-0-1", 0),
@@ -843,7 +847,7 @@ class TestSuspend:
         life = Life(runPolicy=suspended(True))
         step = life.step()
         assert step.create == ()
-        assert step.events == (Event("Suspended", "Suspended: runPolicy.suspend is set", "Normal"),)
+        assert step.events == (Event(reasons.SUSPEND_REQUESTED, "Suspended: runPolicy.suspend is set"),)
         assert life.status["phase"] == "Suspended"
         assert "startTime" not in life.status
         assert life.condition("Suspended")["status"] == "True"
@@ -984,7 +988,7 @@ class TestInvalid:
         assert step.status["phase"] == "Failed"
         assert step.status["message"] == "spec.numNodes: is 0, must lie in 1..512"
         assert step.status["failure"] == {"reason": "InvalidSpec", "message": step.status["message"]}
-        assert step.events == (Event("InvalidSpec", str(ERROR), "Warning"),)
+        assert step.events == (Event(reasons.INVALID_SPEC, str(ERROR), fatal=True),)
         assert plan_invalid(raw | {"status": step.status}, ERROR, after(60)) == Plan()
 
     @pytest.mark.parametrize("raw", [{}, {"metadata": 1, "status": "x"}, {"metadata": {"generation": "1"}}])

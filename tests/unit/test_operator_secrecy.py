@@ -9,6 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, generate_latest
 
+from detectron_operator import reasons
 from detectron_operator.api import SpecError, parse
 from detectron_operator.job_metrics import JobCollector
 from detectron_operator.plan import Plan, Refusal, plan, plan_invalid
@@ -47,7 +48,7 @@ SITUATIONS = {
 @example(env=[{"name": "TOKEN", "value": WORD}], env_from=[], pods="failed", refused=False)
 def test_no_value_is_told(env: object, env_from: object, pods: str, refused: bool) -> None:
     raw = raw_job(env=env, envFrom=env_from)
-    refusal = Refusal("CreateRefused", "exceeded quota") if refused else None
+    refusal = Refusal(reasons.CREATE_REFUSED, "exceeded quota") if refused else None
     step = _next(raw, pods, refusal)
     registry = CollectorRegistry()
     registry.register(JobCollector(lambda: [raw | {"status": step.status or {}}]))

@@ -11,6 +11,7 @@ from detectron_operator.api.failure_policy import Action, Rule
 from detectron_operator.loss import is_lost
 from detectron_operator.observed import Pod
 from detectron_operator.progress import Progress, ProgressError, Verdict
+from detectron_operator.reasons import Reason
 
 _MAX_MESSAGE = 4096
 
@@ -26,7 +27,7 @@ class Ending:
     somebody took a pod away.
     """
 
-    reason: str
+    reason: Reason
     message: str
     action: Action
     pod: str
@@ -157,15 +158,16 @@ def _judged(pod: Pod, verdict: Verdict) -> Ending:
     else:
         taken_away = pod.deleting or pod.disruption is not None
         action = "RestartWithoutCounting" if taken_away else "Restart"
-    judged = _ending(pod, verdict.reason, verdict.message, action)
+    word = reasons.word(verdict.reason, otherwise=reasons.PROCESS_FAILED)
+    judged = _ending(pod, word, verdict.message, action)
     return replace(judged, rank=verdict.rank, iteration=verdict.iteration)
 
 
-def _disrupted(pod: Pod, message: str, reason: str) -> Ending:
+def _disrupted(pod: Pod, message: str, reason: Reason) -> Ending:
     return _ending(pod, reason, message, "RestartWithoutCounting")
 
 
-def _ending(pod: Pod, reason: str, message: str, action: Action) -> Ending:
+def _ending(pod: Pod, reason: Reason, message: str, action: Action) -> Ending:
     return Ending(
         reason=reason,
         message=message,

@@ -9,6 +9,7 @@ from datetime import datetime
 from detectron_operator import reasons, shape
 from detectron_operator.history import History, read_history
 from detectron_operator.numbers import timestamp
+from detectron_operator.reasons import Reason
 
 _MAX_MESSAGE = 1024
 
@@ -28,8 +29,7 @@ _CHILDREN_UNKNOWN = frozenset(
         reasons.CHECK_PASSED,
         reasons.CREATING,
         reasons.BACK_OFF,
-        reasons.NAME_CONFLICT,
-        reasons.CREATE_REFUSED,
+        *reasons.REFUSALS,
     }
 )
 
@@ -38,7 +38,7 @@ _CHILDREN_UNKNOWN = frozenset(
 class Words:
     """A machine's reason and a person's message."""
 
-    reason: str
+    reason: Reason
     message: str
 
     @property
@@ -104,26 +104,29 @@ def conditions(
         if not old and value == "False" and kind != "Running":
             continue
         turned = old.get("status") != value
-        said = _said(kind, old, value, words, cause)
+        said = _news(kind, old, value, words, cause)
         found.append(
             {
                 "type": kind,
                 "status": value,
                 "observedGeneration": generation,
                 "lastTransitionTime": timestamp(now) if turned else old.get("lastTransitionTime"),
-                "reason": said.reason,
-                "message": said.bounded,
+                "reason": said.reason if said else old.get("reason"),
+                "message": said.bounded if said else old.get("message"),
             }
         )
     return found
 
 
-def _said(kind: str, old: Mapping[str, object], value: str, words: Words, cause: Words | None) -> Words:
+def _news(
+    kind: str, old: Mapping[str, object], value: str, words: Words, cause: Words | None
+) -> Words | None:
+    """What a condition says now, None where what it said before stands."""
     if kind == "Running" or (value == "True" and kind != "Restarting"):
         return words
     if old.get("status") != value or (value == "True" and cause is not None):
         return cause or words
-    return Words(reason=str(old.get("reason")), message=str(old.get("message")))
+    return None
 
 
 def invalid(

@@ -6,6 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from detectron_operator import reasons
+from detectron_operator.reasons import Reason
+from detectron_operator.status import Words
+
 
 @dataclass(frozen=True)
 class CreateChild:
@@ -32,11 +36,16 @@ class DeletePod:
 
 @dataclass(frozen=True)
 class Event:
-    """An event to post about the job."""
+    """An event to post about the job; `fatal` says that it tells of the job's failure."""
 
-    reason: str
+    reason: Reason
     message: str
-    type: Literal["Normal", "Warning"]
+    fatal: bool = False
+
+    @property
+    def type(self) -> Literal["Normal", "Warning"]:
+        """As Kubernetes has it."""
+        return reasons.event_type(self.reason, fatal=self.fatal)
 
 
 @dataclass(frozen=True)
@@ -78,5 +87,10 @@ class Refusal:
     plan without it tries the create again.
     """
 
-    reason: Literal["NameConflict", "CreateRefused"]
+    reason: Reason
     message: str
+
+    @property
+    def words(self) -> Words:
+        """As a status tells it."""
+        return Words(reason=self.reason, message=self.message)

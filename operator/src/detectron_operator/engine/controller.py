@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from detectron_operator import complaints, labels
+from detectron_operator import complaints, labels, reasons
 from detectron_operator.api import SpecError, parse
 from detectron_operator.complaints import Complaint
 from detectron_operator.engine import events
@@ -156,11 +156,11 @@ class Controller:
             if not _serves(raw, child, entry.meta.uid):
                 why = "is still being deleted" if metadata(raw).deleting else "belongs to something else"
                 message = f"{child.kind} {child.name} exists already and {why}"
-                raise ChildRefusedError(Refusal("NameConflict", message)) from None
+                raise ChildRefusedError(Refusal(reasons.NAME_CONFLICT, message)) from None
         except (RefusedError, NotFoundError) as error:
             # Not found is the kind itself, such as a PodGroup where no gang scheduler is installed.
             message = f"{child.kind} {child.name}: {error.message}"
-            raise ChildRefusedError(Refusal("CreateRefused", message)) from error
+            raise ChildRefusedError(Refusal(reasons.CREATE_REFUSED, message)) from error
         if child.kind == "Pod":
             self._note_pod(raw)
 

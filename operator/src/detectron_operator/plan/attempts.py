@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from detectron_operator import reasons
 from detectron_operator.gang import NO_REPLICAS
 from detectron_operator.history import History
@@ -18,9 +16,8 @@ def next_attempt(
     *,
     phase: str,
     cause: Words,
-    event_type: Literal["Normal", "Warning"],
 ) -> Plan:
     """Write the attempt down; the next plan, made at once, carries it out."""
     words = Words(reason=reasons.CREATING, message=cause.message)
     desired = s.status(phase, words, cause=cause, history=history, replicas=NO_REPLICAS)
-    return Plan(status=desired, events=(Event(cause.reason, cause.bounded, event_type),), requeue_after=0.0)
+    return Plan(status=desired, events=(Event(cause.reason, cause.bounded),), requeue_after=0.0)

@@ -9,7 +9,7 @@ from detectron_operator.loss import is_lost
 from detectron_operator.manifests.preflight import preflight_pod
 from detectron_operator.numbers import timestamp
 from detectron_operator.observed import Pod
-from detectron_operator.plan.children import mounted
+from detectron_operator.plan.children import mounted, refused
 from detectron_operator.plan.deadlines import not_started
 from detectron_operator.plan.deleting import deletions
 from detectron_operator.plan.finishing import fail
@@ -48,8 +48,8 @@ def dismissed(s: Situation) -> tuple[DeletePod, ...]:
 def _begin(s: Situation, defaults: Defaults, refusal: Refusal | None) -> Plan:
     pod = preflight_pod(s.job, defaults.trainer_image)
     children = (*mounted(s.job), CreateChild("Pod", names.preflight_pod(s.job.name), pod))
-    words = _words(s) if refusal is None else Words(reason=refusal.reason, message=refusal.message)
-    return Plan(create=children, status=_status(s, words, _CHECKING))
+    words = _words(s) if refusal is None else refusal.words
+    return Plan(create=children, status=_status(s, words, _CHECKING), events=refused(s, refusal))
 
 
 def _wait(s: Situation, pod: Pod) -> Plan:
@@ -70,7 +70,7 @@ def _pass(s: Situation, pod: Pod) -> Plan:
     words = Words(reason=reasons.CHECK_PASSED, message=f"Checked: {said}")
     return Plan(
         status=_status(s, words, _PASSED, message=said),
-        events=(Event(words.reason, words.bounded, "Normal"),),
+        events=(Event(words.reason, words.bounded),),
         requeue_after=0.0,
     )
 

@@ -8,7 +8,8 @@ from detectron_operator.manifests.claim import output_claim
 from detectron_operator.manifests.configmap import configmap
 from detectron_operator.manifests.gang import pod_group
 from detectron_operator.manifests.service import service
-from detectron_operator.steps import CreateChild
+from detectron_operator.situation import Situation
+from detectron_operator.steps import CreateChild, Event, Refusal
 
 
 def mounted(job: TrainingJob) -> list[CreateChild]:
@@ -30,3 +31,10 @@ def shared(job: TrainingJob) -> list[CreateChild]:
         *mounted(job),
         *([CreateChild("PodGroup", job.name, group)] if group else []),
     ]
+
+
+def refused(s: Situation, refusal: Refusal | None) -> tuple[Event, ...]:
+    """Told once a child is refused, and not at each try after it."""
+    if refusal is None or refusal.reason == s.stored.reason:
+        return ()
+    return (Event(refusal.reason, refusal.words.bounded),)

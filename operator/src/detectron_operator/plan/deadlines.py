@@ -9,8 +9,6 @@ from detectron_operator.situation import Situation
 from detectron_operator.status import Words
 from detectron_operator.steps import Plan
 
-_REFUSED = frozenset({reasons.NAME_CONFLICT, reasons.CREATE_REFUSED})
-
 
 def left_to_run(s: Situation) -> float | None:
     """Seconds until the job has been active for too long, None without such a deadline."""
@@ -38,7 +36,7 @@ def left_to_start(s: Situation) -> float | None:
     if limit is None or s.history.replacements:
         return None
     since = min((pod.created for pod in s.gang.current.values()), default=None)
-    if since is None and s.stored.reason in _REFUSED:
+    if since is None and s.stored.reason in reasons.REFUSALS:
         turns = (statuses.turned(s.job.status, kind) for kind in ("Running", "Suspended"))
         since = max(filter(None, turns), default=None)
     return None if since is None else (since + limit - s.now).total_seconds()

@@ -79,7 +79,7 @@ def plan_invalid(raw: Mapping[str, object], error: SpecError, now: datetime) -> 
         return clean_up_invalid(raw.get("spec"), stored, now)
     observed = generation if isinstance(generation, int) else 0
     desired = statuses.invalid(stored, generation=observed, message=str(error), now=now)
-    return Plan(status=desired, events=(Event(reasons.INVALID_SPEC, str(desired["message"]), "Warning"),))
+    return Plan(status=desired, events=(Event(reasons.INVALID_SPEC, str(desired["message"]), fatal=True),))
 
 
 def _decide(s: Situation, defaults: Defaults, refusal: Refusal | None) -> Plan:

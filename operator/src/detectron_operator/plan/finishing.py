@@ -17,13 +17,16 @@ LINGER = timedelta(seconds=5)
 def succeed(s: Situation) -> Plan:
     iteration = s.numbers.get("iteration")
     reached = "" if iteration is None else f" at iteration {iteration}"
-    words = Words(reason=reasons.TRAINING_COMPLETED, message=f"Training completed{reached}")
+    again = sum(s.history.by_reason.values())
+    after = {0: "", 1: " after a restart"}.get(again, f" after {again} restarts")
+    words = Words(reason=reasons.TRAINING_COMPLETED, message=f"Training completed{reached}{after}")
     linger = LINGER.total_seconds() if s.gang.alive else None
-    return Plan(status=s.status(reasons.SUCCEEDED, words), requeue_after=linger)
+    event = Event(words.reason, words.bounded)
+    return Plan(status=s.status(reasons.SUCCEEDED, words), events=(event,), requeue_after=linger)
 
 
 def fail(s: Situation, ending: Ending | None, words: Words) -> Plan:
     """Fail the job; without an ending no pod is to blame."""
     record = {"reason": words.reason, "message": words.bounded} if ending is None else ending.record()
     desired = s.status(reasons.FAILED, words) | {"failure": record}
-    return Plan(status=desired, events=(Event(words.reason, words.bounded, "Warning"),), requeue_after=0.0)
+    return Plan(status=desired, events=(Event(words.reason, words.bounded, fatal=True),), requeue_after=0.0)

@@ -47,7 +47,7 @@ def replace_lost(s: Situation, ending: Ending) -> Plan:
     words = Words(reason=reasons.CREATING, message=cause.message)
     left = sum(index not in indexes and _survives(s, pod) for index, pod in s.gang.current.items())
     phase = reasons.RUNNING if left >= s.gang.least else reasons.RESTARTING
-    event = Event(cause.reason, cause.bounded, "Warning" if ending.action == "Restart" else "Normal")
+    event = Event(cause.reason, cause.bounded)
     desired = s.status(phase, words, cause=cause, history=history)
     return Plan(status=desired, events=(event,), requeue_after=0.0)
 

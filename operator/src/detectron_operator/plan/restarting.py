@@ -54,7 +54,6 @@ def end_attempt(s: Situation, ending: Ending) -> Plan:
         with_restart(s, ending).in_attempt(attempt),
         phase=reasons.RESTARTING,
         cause=Words(reason=ending.reason, message=f"Restarting as attempt {attempt}: {ending.sentence()}"),
-        event_type="Warning" if counts else "Normal",
     )
 
 

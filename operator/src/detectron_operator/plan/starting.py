@@ -8,7 +8,7 @@ from detectron_operator import names, reasons
 from detectron_operator import status as statuses
 from detectron_operator.loss import is_lost
 from detectron_operator.manifests.pod import pod
-from detectron_operator.plan.children import shared
+from detectron_operator.plan.children import refused, shared
 from detectron_operator.plan.deadlines import left_to_start, not_started
 from detectron_operator.plan.deleting import FAILURE_GRACE_SECONDS, deletions, stop_hung
 from detectron_operator.plan.preparing import asking
@@ -59,17 +59,23 @@ def _gather(s: Situation, defaults: Defaults, refusal: Refusal | None) -> Plan:
     if _runs(s):
         words = Words(reason=reasons.GANG_RUNNING, message=f"Training on {s.gang.strength}")
     if refusal is not None and children:
-        words = Words(reason=refusal.reason, message=refusal.message)
+        words = refusal.words
     left = None if _runs(s) else left_to_start(s)
     if left is not None and left <= 0 and refusal is None:
         return not_started(s, words)
     desired = s.status(_phase(s), words, replicas=s.gang.replicas(created=len(s.gang.missing)))
-    created = Event(reasons.CREATED, f"Created a gang of {s.gang.in_words}", "Normal")
-    events = (created,) if s.stored.reason in ("", reasons.CHECK_PASSED) else ()
+    events = refused(s, refusal) if refusal else _created(s)
     # Nobody decides anything by how far a start has come; the end of a disruption is told at once.
     can_wait = refusal is None and s.stored.phase != reasons.RESTARTING
     step = Plan(create=children, status=desired, events=events, requeue_after=left, can_wait=can_wait)
     return asking(step, s)
+
+
+def _created(s: Situation) -> tuple[Event, ...]:
+    """Of the first gang, and of a later one whose children were refused at first; a cause told of others."""
+    if s.stored.reason not in ("", reasons.CHECK_PASSED, *reasons.REFUSALS):
+        return ()
+    return (Event(reasons.CREATED, f"Created a gang of {s.gang.in_words}"),)
 
 
 def _children(s: Situation, defaults: Defaults) -> tuple[CreateChild, ...]:

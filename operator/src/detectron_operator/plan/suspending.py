@@ -23,7 +23,7 @@ def suspend(s: Situation) -> Plan:
     words = Words(reason=reasons.SUSPEND_REQUESTED, message="Suspended: runPolicy.suspend is set")
     desired = s.status(reasons.SUSPENDED, words)
     entered = s.stored.phase != reasons.SUSPENDED
-    return Plan(status=desired, events=(Event("Suspended", words.message, "Normal"),) if entered else ())
+    return Plan(status=desired, events=(Event(words.reason, words.message),) if entered else ())
 
 
 def resume(s: Situation) -> Plan:
@@ -32,6 +32,4 @@ def resume(s: Situation) -> Plan:
     cause = Words(
         reason=reasons.RESUMED, message=f"Resumed as attempt {attempt}: runPolicy.suspend was unset"
     )
-    return next_attempt(
-        s, s.history.in_attempt(attempt), phase=reasons.PENDING, cause=cause, event_type="Normal"
-    )
+    return next_attempt(s, s.history.in_attempt(attempt), phase=reasons.PENDING, cause=cause)
