@@ -30,6 +30,7 @@ class Ending:
     reason: Reason
     message: str
     action: Action
+    attempt: int
     pod: str
     index: int
     node: str = ""
@@ -121,12 +122,12 @@ def _of_pod(pod: Pod) -> Ending:
         )
     stated = pod.reason if pod.reason not in (None, "Error", "Completed") else None
     by = f", by {pod.signal}" if pod.signal else ""
-    if verdict is not None and killed:
-        message, rank = verdict.message, verdict.rank
-    else:
-        message, rank = f"ended with exit code {pod.exit_code}{by} and left no verdict", None
     word = reasons.word(stated or "", otherwise=reasons.PROCESS_FAILED)
-    return replace(_ending(pod, word, pod.message or message, "Restart"), rank=rank)
+    if verdict is not None and killed:
+        ending = _ending(pod, word, pod.message or verdict.message, "Restart")
+        return replace(ending, rank=verdict.rank, iteration=verdict.iteration)
+    message = f"ended with exit code {pod.exit_code}{by} and left no verdict"
+    return _ending(pod, word, pod.message or message, "Restart")
 
 
 def hung(first: Pod, message: str) -> Ending:
@@ -172,6 +173,7 @@ def _ending(pod: Pod, reason: Reason, message: str, action: Action) -> Ending:
         reason=reason,
         message=message,
         action=action,
+        attempt=pod.attempt,
         pod=pod.name,
         index=pod.index,
         node=pod.node,
@@ -186,6 +188,7 @@ def _vanished(job: str, attempt: int, index: int) -> Ending:
         reason=reasons.POD_DELETED,
         message="deleted, or lost with its node",
         action="RestartWithoutCounting",
+        attempt=attempt,
         pod=names.pod_name(job, attempt, index),
         index=index,
     )

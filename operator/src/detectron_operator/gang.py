@@ -95,11 +95,17 @@ class Gang:
             "failed": sum(pod.phase == "Failed" for pod in pods),
         }
 
+    @property
+    def waited_for(self) -> Pod | None:
+        """The first pod that does not run yet, of those that are said to be stuck where there are any."""
+        members = (pod for _, pod in sorted(self.current.items()))
+        late = [pod for pod in members if pod.alive and pod.phase != "Running"]
+        return next((pod for pod in late if pod.reason), late[0] if late else None)
+
     def waiting(self) -> Words:
         """What the gang waits for, in the scheduler's or kubelet's own words where a pod is stuck."""
-        alive = (pod for _, pod in sorted(self.current.items()) if pod.alive)
-        first = next((pod for pod in alive if pod.phase != "Running" and pod.reason), None)
-        if first is None:
+        first = self.waited_for
+        if first is None or not first.reason:
             return Words(reason=reasons.WAITING_FOR_PODS, message=f"Waiting for {self.in_words} to run")
         return stuck(first)
 

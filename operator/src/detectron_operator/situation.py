@@ -44,6 +44,13 @@ class Situation:
         """Seconds until the attempt may start."""
         return self.stored.history.left(self.now)
 
+    def iteration_in(self, attempt: int) -> int | None:
+        """The last iteration that the trainer told of in an attempt, None where it told of none."""
+        if self.progress is not None and self.progress.attempt == attempt:
+            return self.progress.iteration
+        told = ledger.read(self.job.status).told
+        return told.iteration if told is not None and told.attempt == attempt else None
+
     def status(
         self,
         phase: str,

@@ -59,7 +59,7 @@ def _wait(s: Situation, pod: Pod) -> Plan:
     if limit is not None and pod.phase == "Pending":
         left = (pod.created + limit - s.now).total_seconds()
     if left is not None and left <= 0:
-        return not_started(s, words)
+        return not_started(s, words, pod)
     lost = deletions([pod], None, s.now) if is_lost(pod, s.now) else ()
     return Plan(status=_status(s, words, _CHECKING), delete=lost, requeue_after=left)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from detectron_operator import ledger, reasons
 from detectron_operator import status as statuses
+from detectron_operator.observed import Pod
 from detectron_operator.plan.finishing import fail
 from detectron_operator.situation import Situation
 from detectron_operator.status import Words
@@ -42,10 +43,11 @@ def left_to_start(s: Situation) -> float | None:
     return None if since is None else (since + limit - s.now).total_seconds()
 
 
-def not_started(s: Situation, waiting: Words) -> Plan:
+def not_started(s: Situation, waiting: Words, waited_for: Pod | None) -> Plan:
     """Fail a job whose pods wait for what does not come, in the words of who knows what that is."""
     limit = s.job.spec.run_policy.startup_deadline
     seconds = 0 if limit is None else limit.total_seconds()
     said = waiting.message if s.gang.current else s.job.status.get("message")
     message = f"Not every pod ran within runPolicy.startupDeadlineSeconds, {seconds:.0f}: {said}"
-    return fail(s, None, Words(reason=reasons.STARTUP_DEADLINE_EXCEEDED, message=message))
+    words = Words(reason=reasons.STARTUP_DEADLINE_EXCEEDED, message=message)
+    return fail(s, None, words, waited_for=waited_for)

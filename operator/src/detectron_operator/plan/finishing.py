@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from detectron_operator import reasons
 from detectron_operator.ending import Ending
+from detectron_operator.observed import Pod
 from detectron_operator.situation import Situation
 from detectron_operator.status import Words
 from detectron_operator.steps import Event, Plan
@@ -25,8 +26,14 @@ def succeed(s: Situation) -> Plan:
     return Plan(status=s.status(reasons.SUCCEEDED, words), events=(event,), requeue_after=linger)
 
 
-def fail(s: Situation, ending: Ending | None, words: Words) -> Plan:
-    """Fail the job; without an ending no pod is to blame."""
-    record = {"reason": words.reason, "message": words.bounded} if ending is None else ending.record()
-    desired = s.status(reasons.FAILED, words) | {"failure": record}
+def fail(s: Situation, ending: Ending | None, words: Words, *, waited_for: Pod | None = None) -> Plan:
+    """Fail the job; without an ending no pod is to blame, unless for one that was waited for in vain."""
+    record: dict[str, object] = {"reason": words.reason, "message": words.bounded}
+    if ending is not None:
+        record = ending.record()
+    elif waited_for is not None:
+        record |= {"pod": waited_for.name} | ({"node": waited_for.node} if waited_for.node else {})
+    iteration = s.iteration_in(s.gang.attempt if ending is None else ending.attempt)
+    known = {} if iteration is None else {"iteration": iteration}
+    desired = s.status(reasons.FAILED, words) | {"failure": known | record}
     return Plan(status=desired, events=(Event(words.reason, words.bounded, fatal=True),), requeue_after=0.0)

@@ -64,6 +64,7 @@ def overdue(s: Situation) -> Ending | None:
         reason=reasons.REPLACEMENT_OVERDUE,
         message=f"no replacement runs after {PATIENCE.seconds} s: {waiting.message}",
         action="RestartWithoutCounting",
+        attempt=s.gang.attempt,
         pod=pod.name if pod else "",
         index=index,
         node=pod.node if pod else "",

@@ -62,7 +62,7 @@ def _gather(s: Situation, defaults: Defaults, refusal: Refusal | None) -> Plan:
         words = refusal.words
     left = None if _runs(s) else left_to_start(s)
     if left is not None and left <= 0 and refusal is None:
-        return not_started(s, words)
+        return not_started(s, words, s.gang.waited_for)
     desired = s.status(_phase(s), words, replicas=s.gang.replicas(created=len(s.gang.missing)))
     events = refused(s, refusal) if refusal else _created(s)
     # Nobody decides anything by how far a start has come; the end of a disruption is told at once.
