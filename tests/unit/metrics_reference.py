@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ def page() -> str:
         phases=tuple,
     )
     operator = _of_collectors([*own, state])
-    jobs = _of_collectors([JobCollector(tuple)])
+    jobs = _of_collectors([JobCollector(tuple, lambda: datetime.now(UTC))])
     return f"""# Metrics reference
 
 Made by `python -m tests.unit.metrics_reference`. Prometheus adds its own labels to those named here.

@@ -18,7 +18,7 @@ from detectron_operator.job_metrics import JobCollector
 from detectron_operator.metrics import Metrics, StateCollector
 from detectron_trainer.metrics.scalars import AveragePrecision
 from detectron_trainer.metrics.training_metrics import _GAUGES, TrainingMetrics
-from tests.unit.test_operator_job_metrics import STATUS, job
+from tests.unit.test_operator_job_metrics import NOW, STATUS, job
 
 NAMES = [board.uid for board in BOARDS]
 MODELS: list[dict[str, Any]] = [json.loads(board.to_json()) for board in BOARDS]
@@ -41,7 +41,7 @@ def exported() -> set[str]:
     """The names of all series that operator and trainer export."""
     families: list[Metric] = []
     metrics = Metrics("1")
-    metrics.registry.register(JobCollector(lambda: [job("cats", STATUS)]))
+    metrics.registry.register(JobCollector(lambda: [job("cats", STATUS)], lambda: NOW))
     metrics.registry.register(
         StateCollector(
             depth=lambda: 0,

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
+import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from detectron_operator.job_metrics import JobCollector
+from detectron_operator.metrics import Metrics
+
+NOW = datetime(2026, 5, 1, 12, 0, 0, 500_000, tzinfo=UTC)
 
 STATUS: dict[str, Any] = {
     "phase": "Failed",
@@ -27,6 +32,7 @@ STATUS: dict[str, Any] = {
         "pendingSeconds": 20,
         "runningSeconds": 3400,
         "evaluatingSeconds": 400,
+        "accountedTime": "2026-05-01T11:00:00Z",
         "losses": [
             {"cause": "NodeLost", "downSeconds": 60, "repeatedSeconds": 100, "iterations": 12},
             {"cause": "ProcessFailed", "downSeconds": 30},
@@ -43,7 +49,7 @@ def job(name: str, status: object = None, namespace: str = "vision") -> dict[str
 def exported(*jobs: dict[str, Any]) -> dict[str, float]:
     """Series and their values, as in Prometheus' text format."""
     registry = CollectorRegistry()
-    registry.register(JobCollector(lambda: jobs))
+    registry.register(JobCollector(lambda: jobs, lambda: NOW))
     lines = generate_latest(registry).decode().splitlines()
     pairs = (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
     return {series: float(value) for series, value in pairs}
@@ -122,3 +128,59 @@ def test_a_status_of_another_shape_costs_the_others_nothing() -> None:
     series = exported(*broken, job("cats", STATUS))
     assert series["detectron_operator_unreadable_jobs"] == 4
     assert sum("status_phase" in name for name in series) == 1
+
+
+@pytest.mark.parametrize(
+    ("phase", "state", "before"),
+    [
+        ("Pending", "pending", 20),
+        ("Running", "running", 3400),
+        ("Suspended", "suspended", 0),
+        ("Restarting", "down", 90),
+    ],
+)
+def test_time_counts_on_in_the_state_that_a_job_is_in(phase: str, state: str, before: int) -> None:
+    account = STATUS["goodput"] | {"cause": "NodeLost"}
+    series = exported(job("cats", STATUS | {"phase": phase, "goodput": account}))
+
+    def seconds(of: str) -> float:
+        return series[
+            f'detectron_job_wall_seconds{{job_namespace="vision",state="{of}",training_job="cats"}}'
+        ]
+
+    hour, three_days = 3600, 3 * 86400
+    assert seconds(state) == before + hour
+    others = {"pending": 20, "running": 3400, "suspended": 0, "down": 90}
+    assert {of: seconds(of) for of in others if of != state} == {
+        of: written for of, written in others.items() if of != state
+    }
+    account |= {"accountedTime": "2026-04-28T12:00:00Z"}
+    series = exported(job("cats", STATUS | {"phase": phase, "goodput": account}))
+    assert seconds(state) == before + three_days
+
+
+def test_what_is_down_sinks_and_its_cause_answers_for_it() -> None:
+    account = STATUS["goodput"] | {"cause": "NodeLost"}
+    series = exported(job("cats", STATUS | {"phase": "Restarting", "goodput": account}))
+    of_job = 'job_namespace="vision",training_job="cats"'
+    assert series[f"detectron_job_goodput_ratio{{{of_job}}}"] == 0.35
+    assert series[f'detectron_job_lost_seconds{{cause="NodeLost",{of_job}}}'] == 160 + 3600
+
+
+def test_a_clock_behind_that_of_the_account_takes_nothing_away() -> None:
+    account = STATUS["goodput"] | {"accountedTime": "2026-05-01T13:00:00Z"}
+    series = exported(job("cats", STATUS | {"phase": "Pending", "goodput": account}))
+    named = 'detectron_job_wall_seconds{job_namespace="vision",state="pending",training_job="cats"}'
+    assert series[named] == 20
+
+
+def test_looks_are_timed_by_what_came_of_them() -> None:
+    metrics = Metrics("test")
+    for result, seconds in (("done", 0.1), ("done", 0.3), ("unavailable", 10.0)):
+        metrics.reconciled(result, seconds)
+    read = metrics.registry.get_sample_value
+    timed = "detectron_operator_reconcile_duration_seconds"
+    for result, count, total in (("done", 2, 0.4), ("unavailable", 1, 10.0)):
+        assert read(f"{timed}_count", {"result": result}) == count
+        assert read(f"{timed}_sum", {"result": result}) == pytest.approx(total)
+        assert read("detectron_operator_reconcile_total", {"result": result}) == count

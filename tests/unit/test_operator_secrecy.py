@@ -51,7 +51,7 @@ def test_no_value_is_told(env: object, env_from: object, pods: str, refused: boo
     refusal = Refusal(reasons.CREATE_REFUSED, "exceeded quota") if refused else None
     step = _next(raw, pods, refusal)
     registry = CollectorRegistry()
-    registry.register(JobCollector(lambda: [raw | {"status": step.status or {}}]))
+    registry.register(JobCollector(lambda: [raw | {"status": step.status or {}}], lambda: after(60)))
     told = {
         "status": json.dumps(step.status),
         "events": repr(step.events),

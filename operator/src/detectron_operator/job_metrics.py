@@ -1,19 +1,22 @@
 """What Prometheus is told about each job, read off the operator's cache at the moment of the scrape.
 
-A job that is deleted takes its series along. The labels are `job_namespace` and `training_job`, because a
-`namespace` of ours would be renamed in favour of that of the scraped pod.
+A job that is deleted takes its series along. Time counts on in the state that a job is in, also while
+nothing is written. The labels are `job_namespace` and `training_job`, because a `namespace` of ours would be
+renamed in favour of that of the scraped pod.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
 from typing import Final
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from detectron_operator import reasons, shape
+from detectron_operator import ledger, reasons, shape
 from detectron_operator.goodput_metrics import GoodputFamilies
+from detectron_operator.ledger import Ledger
 from detectron_operator.shape import ShapeError
 
 Fields = Mapping[str, object]
@@ -22,10 +25,15 @@ _IDENTITY: Final = ("job_namespace", "training_job")
 
 
 class JobCollector(Collector):
-    """Series of every job that `jobs` yields, raw objects as the API server stores them."""
+    """Series of every job that `jobs` yields, raw objects as the API server stores them.
 
-    def __init__(self, jobs: Callable[[], Iterable[Fields]]) -> None:
+    Args:
+        now: the time, with its zone.
+    """
+
+    def __init__(self, jobs: Callable[[], Iterable[Fields]], now: Callable[[], datetime]) -> None:
         self._jobs = jobs
+        self._now = now
 
     def collect(self) -> Iterable[Metric]:
         """The metrics' families."""
@@ -47,15 +55,15 @@ class JobCollector(Collector):
             for name, (documentation, _) in _VALUES.items()
         }
         goodput = GoodputFamilies(_IDENTITY)
-        unreadable = 0
+        unreadable, now = 0, self._now()
         for raw in self._jobs():
             try:
-                job = _Job(raw)
-                if job.goodput is not None:
-                    goodput.add(job.identity, job.goodput)
+                job = _Job(raw, now)
             except ShapeError:
                 unreadable += 1
                 continue
+            if job.account is not None:
+                goodput.add(job.identity, job.account)
             phases.add_metric([*job.identity, job.phase], 1)
             if job.failure is not None:
                 failures.add_metric([*job.identity, job.failure], 1)
@@ -74,7 +82,7 @@ class JobCollector(Collector):
 class _Job:
     """What is exported of one job; ShapeError where it cannot be read."""
 
-    def __init__(self, raw: Fields) -> None:
+    def __init__(self, raw: Fields, now: datetime) -> None:
         metadata = shape.mapping(raw.get("metadata"), "metadata")
         status = shape.mapping(raw.get("status") or {}, "status")
         self.identity = [
@@ -88,13 +96,18 @@ class _Job:
             else None
         )
         self.restarts = tuple(_restarts(status))
-        account = status.get("goodput")
-        self.goodput = None if account is None else shape.mapping(account, "status.goodput")
+        self.account = _account(status, self.phase, now) if ledger.FIELD in status else None
         self.values = tuple(
             (name, value)
             for name, (_, read) in _VALUES.items()
             if (value := read(metadata, status)) is not None
         )
+
+
+def _account(status: Fields, phase: str, now: datetime) -> Ledger:
+    """The job's account as it would be if it were written now; that of a finished job is closed."""
+    account = ledger.read(status)
+    return account if phase in reasons.TERMINAL else account.spent(phase, now)
 
 
 def _restarts(status: Fields) -> Iterator[tuple[str, int]]:

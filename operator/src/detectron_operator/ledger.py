@@ -91,6 +91,11 @@ class Ledger:
         """Seconds in which the job was not suspended."""
         return self.pending + self.running + sum(loss.down for loss in self.losses.values())
 
+    @property
+    def percentage(self) -> int:
+        """Useful seconds in a hundred that were not suspended; 0 before the first."""
+        return min(100, 100 * self.useful // self.active) if self.active else 0
+
     def spent(self, phase: str, now: datetime) -> Ledger:
         """With the time until `now` given to the phase; a clock that was set back adds nothing."""
         now = now.replace(microsecond=0)
@@ -159,7 +164,7 @@ class Ledger:
         sums = {name: min(max(0, getattr(self, attribute)), _LARGEST) for attribute, name in _SUMS.items()}
         told: dict[str, object] = {name: value for name, value in sums.items() if value}
         if self.active:
-            told["percentage"] = min(100, 100 * self.useful // self.active)
+            told["percentage"] = self.percentage
         if self.losses:
             told["losses"] = [
                 {

@@ -29,7 +29,8 @@ class Metrics:
         )
         self.reconcile_seconds = Histogram(
             "detectron_operator_reconcile_duration_seconds",
-            "Time from taking a job off the queue to its last API request.",
+            "Time from taking a job off the queue to its last API request, by what came out.",
+            ["result"],
             buckets=_SECONDS,
             registry=self.registry,
         )
@@ -59,6 +60,11 @@ class Metrics:
         Info("detectron_operator_build", "The running version.", registry=self.registry).info(
             {"version": version}
         )
+
+    def reconciled(self, result: str, seconds: float) -> None:
+        """Count a look at a job, and the time that it took."""
+        self.reconciles.labels(result).inc()
+        self.reconcile_seconds.labels(result).observe(seconds)
 
     def request(self, verb: str, resource: str, code: str) -> None:
         """Count a request to the API server."""

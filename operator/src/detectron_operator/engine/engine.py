@@ -55,7 +55,7 @@ class Engine:
         self._metrics = metrics
         self._on_failure = on_failure
         self._cache = Cache()
-        clock = asyncio.get_running_loop().time
+        self._clock = clock = asyncio.get_running_loop().time
         self._queue = WorkQueue(clock)
         self._reports = reports = Reports(settings.progress_period, clock, self._queue.add, metrics)
         self._poller = Poller(settings.poll_period, settings.progress_port, reports.take, reports.lose, clock)
@@ -83,7 +83,7 @@ class Engine:
         self.failure: BaseException | None = None
         """Why a background task ended."""
         metrics.registry.register(self._state())
-        metrics.registry.register(JobCollector(self._cache.jobs.values))
+        metrics.registry.register(JobCollector(self._cache.jobs.values, now))
 
     async def start(self) -> None:
         """Learn what there is, then begin to work.
@@ -196,9 +196,9 @@ class Engine:
         while not self._stopping:
             key = await self._queue.get()
             self._busy.add(task)
-            with self._metrics.reconcile_seconds.time():
-                result = await self._attempt(key)
-            self._metrics.reconciles.labels(result).inc()
+            began = self._clock()
+            result = await self._attempt(key)
+            self._metrics.reconciled(result, self._clock() - began)
             self._busy.discard(task)
             self._queue.done(key)
 
