@@ -69,6 +69,11 @@ class FakeKubelet:
             containerStatuses=[_container(terminated=ended)],
         )
 
+    def reject(self, pod: str, reason: str, message: str) -> None:
+        """The pod is scheduled; its node does not take it."""
+        self._bind(pod)
+        self._report(pod, phase="Failed", reason=reason, message=message)
+
     def finish_deletions(self) -> list[str]:
         """Let go of the pods that were asked to stop; returns their names."""
         stopping = [

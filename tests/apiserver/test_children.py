@@ -1,6 +1,7 @@
 """What a job owns beside its pods, and what a real API server lets through of them."""
 
 import copy
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from tests.apiserver.api import Object
 from tests.apiserver.conftest import StartOperator
 from tests.apiserver.fake_trainer import progress
 from tests.apiserver.manifest_cases import VARIANTS
+from tests.apiserver.operator_process import Operator
 from tests.apiserver.space import Space
 from tests.cluster.controlplane import ControlPlane
 
@@ -156,6 +158,31 @@ class TestPreflight:
 
         space.wait(anew, "another check")
         assert space.pods() == ["job-preflight"]
+
+    def test_a_check_that_a_node_rejects_is_made_anew_after_a_pause(
+        self, space: Space, operator: Operator
+    ) -> None:
+        space.submit_with(CHECKED)
+        space.await_pods("job-preflight")
+        space.kubelet.reject("job-preflight", "OutOfcpu", "no room")
+        status = space.wait(
+            lambda: space.status() if reason(space) == "BackOff" else None, "the pause to be told"
+        )
+        assert "OutOfcpu: no room" in status["message"]
+        assert status["preflight"]["restarts"] == 1
+        operator.kill()
+        operator.start()
+        (pod,) = space.api.list("pods")
+        rejected = pod["metadata"]["uid"]
+
+        def anew() -> Object | None:
+            found = (pod for pod in space.api.list("pods") if pod["metadata"]["uid"] != rejected)
+            return next(found, None)
+
+        new = space.wait(anew, "another check", timeout=30)
+        due = datetime.fromisoformat(status["preflight"]["nextStartTime"])
+        assert datetime.fromisoformat(new["metadata"]["creationTimestamp"]) >= due
+        assert [str(write) for write in space.audit.writes()].count("create pods") == 2
 
 
 def _cluster_object(version: str, kind: str, name: str, **fields: object) -> dict[str, object]:

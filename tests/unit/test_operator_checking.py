@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from detectron_operator import reasons
 from detectron_operator.observed import Pod
-from detectron_operator.plan import Plan, plan
+from detectron_operator.plan import Plan, Refusal, plan
 from tests.unit.operator_objects import (
     DEFAULTS,
     START,
@@ -96,6 +97,9 @@ def test_a_check_that_never_starts_ends_with_the_startup_deadline() -> None:
     late = look(check_pod("Pending"), status=written(look()), runPolicy=policy, now=after(100))
     assert written(late)["phase"] == "Failed"
     assert running_reason(written(late)) == "StartupDeadlineExceeded"
+    stuck = check_pod("Pending", waiting={"reason": "ErrImagePull", "message": "no such image"})
+    told = look(stuck, status=written(look()), runPolicy=policy, now=after(100))
+    assert "no such image" in written(told)["message"]
 
 
 def test_the_gang_follows_a_check_that_found_nothing() -> None:
@@ -146,26 +150,108 @@ def test_a_check_that_cannot_be_made_fails_the_job_and_says_what_to_do(pod: Pod,
     status = written(look(pod, status=written(look())))
     assert status["phase"] == "Failed"
     assert running_reason(status) == "PreflightFailed"
+    assert status["failure"]["reason"] == "PreflightFailed"
+    assert status["failure"]["message"] == status["message"]
+    assert status["failure"]["pod"] == "train-preflight"
     assert words in status["message"]
     assert "spec.preflight" in status["message"]
 
 
+REJECTED = check_pod("Failed", reason="OutOfcpu", message="no room")
+EVICTED = check_pod(
+    "Failed",
+    terminated={"exitCode": 143},
+    conditions=[{"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI"}],
+)
+
+
 @pytest.mark.parametrize(
-    "pod",
+    ("pod", "reason", "pause"),
     [
-        check_pod("Failed", reason="NodeShutdown", message="going down"),
-        check_pod(
-            "Failed",
-            terminated={"exitCode": 143},
-            conditions=[{"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI"}],
-        ),
+        (REJECTED, "PodRejected", 10),
+        (check_pod("Failed", reason="NodeShutdown", message="going down"), "PodRejected", 10),
+        (EVICTED, "PodDisrupted", 0),
     ],
 )
-def test_a_check_that_was_taken_away_is_made_anew(pod: Pod) -> None:
-    step = look(pod, status=written(look()))
-    assert step.status is None
-    assert [deleted.name for deleted in step.delete] == ["train-preflight"]
-    assert "Pod train-preflight" in kinds(look(status=written(look())))
+def test_a_check_that_was_taken_away_is_made_anew_after_a_pause(pod: Pod, reason: str, pause: int) -> None:
+    told = look(pod, status=written(look()))
+    assert (told.delete, kinds(told), told.requeue_after) == ((), [], pause)
+    assert [event.reason for event in told.events] == [reason]
+    status = written(told)
+    assert (status["phase"], running_reason(status)) == ("Pending", "BackOff")
+    assert status["preflight"]["restarts"] == 1
+    assert status["preflight"]["nextStartTime"] == f"2026-03-01T12:00:{pause:02}Z"
+    assert f"pod train-preflight: {reason}" in status["message"]
+
+    if pause:
+        waiting = look(pod, status=status, now=after(pause - 1))
+        assert (waiting.delete, waiting.status, waiting.events, waiting.requeue_after) == ((), None, (), 1)
+    over = look(pod, status=status, now=after(pause))
+    assert [deleted.name for deleted in over.delete] == ["train-preflight"]
+    anew = look(status=status, now=after(pause))
+    assert "Pod train-preflight" in kinds(anew)
+    assert written(anew)["preflight"] == CHECKING | {"restarts": 1}
+    assert running_reason(written(anew)) == "Checking"
+
+
+def test_a_check_that_is_gone_is_made_anew_at_once_and_later_the_next_time() -> None:
+    status = written(look())
+    pauses = []
+    for _ in range(4):
+        told = look(status=status)
+        assert told.requeue_after is not None
+        pauses.append(told.requeue_after)
+        assert kinds(told) == []
+        assert [event.reason for event in told.events] == ["PodDeleted"]
+        status = written(look(status=written(told), now=after(told.requeue_after)))
+    assert pauses[0] == 0
+    assert all(
+        0.8 * doubled <= pause <= doubled for pause, doubled in zip(pauses[1:], (5, 10, 20), strict=True)
+    )
+    assert status["preflight"]["restarts"] == 4
+
+
+def test_a_check_that_is_rejected_without_end_is_made_anew_ever_more_rarely() -> None:
+    step, created, seconds = look(), 1, 0.0
+    status = written(step)
+    while seconds < 3600:
+        told = look(REJECTED, status=status, now=after(seconds))
+        seconds += told.requeue_after or 0
+        assert look(REJECTED, status=written(told), now=after(seconds)).delete
+        step = look(status=written(told), now=after(seconds))
+        created += "Pod train-preflight" in kinds(step)
+        status = written(step)
+    assert 10 < created < 25
+
+
+def test_a_pause_outlasts_the_pod_that_it_is_for_and_a_clock_that_is_set_back_ends_it() -> None:
+    status = written(look(REJECTED, status=written(look())))
+    early = look(status=status, now=after(3))
+    assert (kinds(early), early.requeue_after) == ([], 7)
+    assert "Pod train-preflight" in kinds(look(status=status, now=after(-7200)))
+
+
+def test_a_check_that_a_suspension_dismissed_begins_without_a_pause() -> None:
+    halted = written(look(status=written(look()), runPolicy=suspended(True)))
+    resumed = written(look(status=halted))
+    step = look(status=resumed)
+    assert "Pod train-preflight" in kinds(step)
+    assert "restarts" not in written(step)["preflight"]
+
+
+def test_a_check_that_is_refused_ends_with_the_startup_deadline() -> None:
+    policy = suspended(False) | {"startupDeadlineSeconds": 60}
+    refusal = Refusal(reasons.CREATE_REFUSED, "exceeded quota: few")
+
+    given = job(preflight=CHECKED, runPolicy=policy)
+    status = written(plan(given, (), None, START, DEFAULTS, refusal))
+    assert (status["phase"], running_reason(status)) == ("Pending", "CreateRefused")
+    assert "preflight" not in status, "there has been no pod"
+    assert "Pod train-preflight" in kinds(look(status=status, now=after(59), runPolicy=policy))
+    late = look(status=status, now=after(60), runPolicy=policy)
+    assert (kinds(late), written(late)["phase"]) == ([], "Failed")
+    assert written(late)["failure"]["reason"] == "StartupDeadlineExceeded"
+    assert "exceeded quota: few" in written(late)["message"]
 
 
 def test_a_suspended_job_is_not_checked() -> None:

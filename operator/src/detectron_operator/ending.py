@@ -95,7 +95,8 @@ def why_ended(job: str, attempt: int, pods: Iterable[Pod], *, expected: int, now
         if expected and pod.alive and pod.deleting and not is_lost(pod, now)
     ]
     endings += [_out_of_reach(pod) for pod in observed.values() if is_lost(pod, now)]
-    endings += [_vanished(job, attempt, index) for index in range(expected) if index not in observed]
+    gone = (index for index in range(expected) if index not in observed)
+    endings += [vanished(names.pod_name(job, attempt, index), attempt, index) for index in gone]
     return min(endings, key=_how_telling, default=None)
 
 
@@ -183,12 +184,13 @@ def _ending(pod: Pod, reason: Reason, message: str, action: Action) -> Ending:
     )
 
 
-def _vanished(job: str, attempt: int, index: int) -> Ending:
+def vanished(pod: str, attempt: int, index: int) -> Ending:
+    """The end of a pod of which nothing is left."""
     return Ending(
         reason=reasons.POD_DELETED,
         message="deleted, or lost with its node",
         action="RestartWithoutCounting",
         attempt=attempt,
-        pod=names.pod_name(job, attempt, index),
+        pod=pod,
         index=index,
     )

@@ -26,7 +26,8 @@ Reason = NewType("Reason", str)
 CREATING = Reason("Creating")
 """An attempt is decided on; its pods are created, or wait until those of the one before have stopped."""
 BACK_OFF = Reason("BackOff")
-"""The attempt waits until `nextAttemptTime`: the restarts come in a row."""
+"""The attempt waits until `nextAttemptTime`, or the check until `preflight.nextStartTime`: the restarts
+come in a row, or a node did not take a pod."""
 NAME_CONFLICT = Reason("NameConflict")
 """Running, Event: a child's name is taken, by what belongs to somebody else or is still being deleted; tried
 again."""
@@ -38,7 +39,7 @@ CHECKING = Reason("Checking")
 CHECK_PASSED = Reason("CheckPassed")
 """Running, Event: the check found nothing that keeps the job from training; `preflight` has its words."""
 PREFLIGHT_FAILED = Reason("PreflightFailed")
-"""Failed: the check ran out of memory or time, or into an error; the message says what to change."""
+"""Failed, Failure: the check ran out of memory or time, or into an error; the message says what to change."""
 WAITING_FOR_PODS = Reason("WaitingForPods")
 """Not every pod runs yet, and none says why."""
 GANG_RUNNING = Reason("GangRunning")

@@ -47,7 +47,7 @@ def not_started(s: Situation, waiting: Words, waited_for: Pod | None) -> Plan:
     """Fail a job whose pods wait for what does not come, in the words of who knows what that is."""
     limit = s.job.spec.run_policy.startup_deadline
     seconds = 0 if limit is None else limit.total_seconds()
-    said = waiting.message if s.gang.current else s.job.status.get("message")
+    said = waiting.message if s.gang.current or s.checker else s.job.status.get("message")
     message = f"Not every pod ran within runPolicy.startupDeadlineSeconds, {seconds:.0f}: {said}"
     words = Words(reason=reasons.STARTUP_DEADLINE_EXCEEDED, message=message)
     return fail(s, None, words, waited_for=waited_for)

@@ -63,11 +63,11 @@ def with_restart(s: Situation, ending: Ending) -> History:
     steady = running is not None and s.now - running >= STEADY
     counts = ending.action == "Restart"
     history = s.history.restarted(ending.reason, counts=counts, steady=steady)
-    pause = back_off(
-        history.in_a_row,
-        s.job.spec.run_policy.max_backoff,
-        f"{s.job.uid}-{s.gang.attempt}-{history.in_a_row}",
-    )
-    if ending.reason == reasons.POD_REJECTED:
-        pause = max(pause, REJECTION_PAUSE)
+    pause = pause_before(s, ending, history.in_a_row)
     return replace(history, not_before=s.now + pause) if pause else history
+
+
+def pause_before(s: Situation, ending: Ending, restart: int) -> timedelta:
+    """How long the n-th restart in a row waits after this ending."""
+    pause = back_off(restart, s.job.spec.run_policy.max_backoff, f"{s.job.uid}-{s.gang.attempt}-{restart}")
+    return max(pause, REJECTION_PAUSE) if ending.reason == reasons.POD_REJECTED else pause
