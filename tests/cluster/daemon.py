@@ -36,8 +36,9 @@ class Process:
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         except (FileNotFoundError, ProcessLookupError):
             return None
-        state, start_time = fields[0], int(fields[19])
-        return None if state in "ZX" else cls(pid, start_time)
+        state, threads, start_time = fields[0], int(fields[17]), int(fields[19])
+        # As long as one of its threads lives, a zombie has its files and ports.
+        return None if state in "ZX" and threads <= 1 else cls(pid, start_time)
 
     def alive(self) -> bool:
         return Process.of(self.pid) == self

@@ -51,6 +51,28 @@ def test_a_recycled_pid_is_not_taken_for_it(sleeper: Daemon, tmp_path: Path) -> 
     assert sleeper.process() == process
 
 
+def test_a_zombie_is_not_gone_while_one_of_its_threads_lives(tmp_path: Path) -> None:
+    """Its ports are still taken then, and whoever starts it again at once would find so."""
+    go = tmp_path / "go"
+    program = (
+        "import ctypes, os, threading, time\n"
+        "threading.Thread(target=time.sleep, args=(600,)).start()\n"
+        f"while not os.path.exists({str(go)!r}): time.sleep(0.02)\n"
+        "ctypes.CDLL(None).pthread_exit(None)\n"
+    )
+    half_dead = Daemon("half-dead", (sys.executable, "-c", program), tmp_path)
+    half_dead.start()
+    process = half_dead.process()
+    assert process is not None
+    go.touch()
+    state = Path(f"/proc/{process.pid}/stat")
+    wait_until(lambda: state.read_text().rpartition(")")[2].split()[0] == "Z", 30, "the first thread's end")
+
+    assert process.alive()
+    half_dead.kill()
+    assert not process.alive()
+
+
 def test_killing_waits_until_it_is_gone(sleeper: Daemon) -> None:
     sleeper.start()
     process = sleeper.process()
