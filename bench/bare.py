@@ -39,7 +39,7 @@ async def _create(kubeconfig: Path, namespace: str, stored: Mapping[str, object]
     limit = RateLimit(UNLIMITED, int(UNLIMITED), time.monotonic)
     configuration = await credentials.load({"KUBECONFIG": str(kubeconfig)})
     clock = Clock(time.monotonic, datetime.now(UTC))
-    async with Client(configuration, limit, lambda *_: None, clock) as client:
+    async with Client(configuration, limit, lambda *_: None, clock, timeout=30) as client:
         work = iter([_children(stored, f"bare-{number}", namespace) for number in range(jobs)])
 
         async def worker() -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
 
 from detectron_operator.kube.client import CONNECTIONS
 from detectron_operator.kube.gate import SHARE
@@ -134,3 +137,32 @@ def test_pods_that_lie_about_themselves(space: Space, proxied: Operator) -> None
     assert max(latencies(space, "under")) <= max(calm) + DELAY
     assert len(space.status("hostile")["message"]) <= 1024
     assert proxied.health() == (200, '{"ailments": []}')
+
+
+def largest(pid: int) -> int:
+    """MiB of memory that a process has held at once so far."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return next(int(line.split()[1]) // 1024 for line in status.splitlines() if line.startswith("VmHWM"))
+
+
+def test_ten_thousand_warnings_of_a_pod_that_cannot_be_prepared(space: Space, operator: Operator) -> None:
+    """Who may make jobs may mostly post events, too; those of a pod whose volume is missing are looked at."""
+    space.submit("hostile", nodes=1)
+    space.await_pods("hostile-0-0")
+    space.kubelet.fail_to_mount("hostile-0-0", "no such ConfigMap")
+    first = space.api.get("events", "hostile-0-0.mount")
+    calm, before = latencies(space, "calm"), largest(operator.process.pid)
+
+    def post(name: str, message: str = "x" * 2000, at: str = first["lastTimestamp"]) -> None:
+        metadata = {"name": f"hostile-0-0.{name}"}
+        space.api.create("events", first | {"metadata": metadata, "message": message, "lastTimestamp": at})
+
+    with ThreadPoolExecutor(10) as posting:
+        list(posting.map(post, (f"x{number:05}" for number in range(EVENTS))))
+    post("now", "still none", datetime.now(UTC).isoformat())
+    stormy: list[float] = []
+    while "still none" not in space.status("hostile")["message"]:
+        stormy += latencies(space, f"stormy-{len(stormy)}")
+        assert len(stormy) < 20 * TRIES, space.status("hostile")["message"]
+    assert max(stormy) <= max(calm) + DELAY
+    assert largest(operator.process.pid) <= before + 32

@@ -38,7 +38,18 @@ def test_each_code_has_its_error(code: int, kind: type[errors.KubeError]) -> Non
 
 @pytest.mark.parametrize(
     ("headers", "seconds"),
-    [({"Retry-After": "7"}, 7.0), ({}, 1.0), ({"Retry-After": "Wed, 21 Oct 2026"}, 1.0)],
+    [
+        ({"Retry-After": "7"}, 7.0),
+        ({}, 1.0),
+        ({"Retry-After": "soon"}, 1.0),
+        ({"Retry-After": "Wed, 21 Oct 2026 07:28:09 GMT", "Date": "Wed, 21 Oct 2026 07:28:00 GMT"}, 9.0),
+        ({"Retry-After": "Wed, 21 Oct 2026 07:27:00 GMT", "Date": "Wed, 21 Oct 2026 07:28:00 GMT"}, 0.0),
+        ({"Retry-After": "Wed, 21 Oct 2026 07:28:09 -0000", "Date": "Wed, 21 Oct 2026 07:28:00 GMT"}, 1.0),
+        ({"Retry-After": "Wed, 21 Oct 2026 07:28:09 GMT"}, 1.0),
+        ({"Retry-After": "Thu, 21 Oct 2027 07:28:09 GMT", "Date": "Wed, 21 Oct 2026 07:28:00 GMT"}, 300.0),
+        ({"Retry-After": "86400"}, 300.0),
+        ({"Retry-After": "-5"}, 1.0),
+    ],
 )
 def test_retry_after_is_read(headers: dict[str, str], seconds: float) -> None:
     error = errors.from_response("get", 429, headers, b"slow down")

@@ -79,7 +79,14 @@ async def serve(settings: Settings) -> None:
         metrics.leader.set_function(leads)
         limit = RateLimit(settings.client_qps, settings.client_burst, time.monotonic)
         client = await stack.enter_async_context(
-            Client(await credentials.load(os.environ), limit, metrics.request, clock, may_write=leads)
+            Client(
+                await credentials.load(os.environ),
+                limit,
+                metrics.request,
+                clock,
+                settings.request_timeout,
+                may_write=leads,
+            )
         )
         engine = Engine(settings, client, metrics, clock.now, socket.gethostname(), stop.set)
         endpoints = Endpoints(
@@ -109,7 +116,7 @@ async def _elector(
         return None
     limit = RateLimit(LEASE_QPS, LEASE_QPS, time.monotonic)
     client = await stack.enter_async_context(
-        Client(await credentials.load(os.environ), limit, metrics.request, clock)
+        Client(await credentials.load(os.environ), limit, metrics.request, clock, settings.request_timeout)
     )
     return Elector(
         client,

@@ -19,8 +19,9 @@ _LONGEST = 1024
 
 @dataclass(frozen=True, kw_only=True)
 class Complaint:
-    """Why a pod's node cannot prepare it."""
+    """Why a pod's node cannot prepare it, and when that was said last."""
 
+    moment: datetime
     reason: str
     message: str
 
@@ -30,17 +31,17 @@ def selector(uid: str) -> str:
     return f"involvedObject.uid={uid},type=Warning"
 
 
-def latest(events: Iterable[Mapping[str, object]]) -> Complaint | None:
-    """What was said last; anybody may post events, so those of another shape are left out."""
-    found = [said for said in map(_read, events) if said is not None]
-    return max(found, key=lambda said: said[0])[1] if found else None
-
-
-def _read(event: Mapping[str, object]) -> tuple[datetime, Complaint] | None:
+def read(event: Mapping[str, object]) -> Complaint | None:
+    """What an event says; None if it is of another shape, as anybody may post events."""
     try:
         moment = shape.time(event.get("lastTimestamp") or event.get("eventTime"), "lastTimestamp")
         reason = shape.text(event.get("reason"), "reason", at_most=128)
         message = shape.text(event.get("message"), "message", at_most=65536)
     except ShapeError:
         return None
-    return moment, Complaint(reason=reason, message=" ".join(message.split())[:_LONGEST])
+    return Complaint(moment=moment, reason=reason, message=" ".join(message.split())[:_LONGEST])
+
+
+def latest(said: Iterable[Complaint]) -> Complaint | None:
+    """What was said last, if anything."""
+    return max(said, key=lambda complaint: complaint.moment, default=None)

@@ -34,6 +34,7 @@ class Settings:
     annotate_for_prometheus: bool = _setting("training pods with prometheus.io/scrape and where", False)
     client_qps: float = _setting("requests a second to the API server, on average", 500.0)
     client_burst: int = _setting("requests to the API server at once", 1000)
+    request_timeout: float = _setting("after which a request to the API server counts as unanswered", 30.0)
     stop_timeout: float = _setting("that work under way has to finish when told to stop", 20.0)
     log_format: str = _setting("json or plain", "json")
 

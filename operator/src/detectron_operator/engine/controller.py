@@ -8,28 +8,25 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from detectron_operator import complaints, labels, reasons
+from detectron_operator import labels, reasons
 from detectron_operator.api import SpecError, parse
 from detectron_operator.complaints import Complaint
 from detectron_operator.engine import events
 from detectron_operator.engine.cache import Cache, Entry, job_entry, pod_entry
+from detectron_operator.engine.hearsay import complaint_of
 from detectron_operator.engine.merge import merge_patch
 from detectron_operator.engine.poller import Poller
 from detectron_operator.engine.queue import WorkQueue
 from detectron_operator.engine.reports import Reports
 from detectron_operator.engine.untold import LOOK_AGAIN, Rush, Untold
 from detectron_operator.kube.client import Client
-from detectron_operator.kube.errors import ConflictError, KubeError, NotFoundError, RefusedError
-from detectron_operator.kube.objects import (
-    EVENTS,
-    JOBS,
-    PODS,
-    Key,
-    Object,
-    labels_of,
-    metadata,
-    resource_of,
+from detectron_operator.kube.errors import (
+    ConflictError,
+    KubeError,
+    NotFoundError,
+    RefusedError,
 )
+from detectron_operator.kube.objects import EVENTS, JOBS, PODS, Key, Object, labels_of, metadata, resource_of
 from detectron_operator.metrics import Metrics
 from detectron_operator.observed import Pod
 from detectron_operator.plan import CreateChild, Defaults, DeletePod, Event, Plan, Refusal, plan, plan_invalid
@@ -105,7 +102,8 @@ class Controller:
             await self._list_pods(key)
             step = self._plan(entry)
         if step.look_into is not None:
-            step = self._plan(entry, complaint=(step.look_into, await self._complaint(key, step.look_into)))
+            said = await complaint_of(self._client, key.namespace, step.look_into)
+            step = self._plan(entry, complaint=(step.look_into, said))
         try:
             await self._execute(entry, step)
         except ChildRefusedError as refused:
@@ -230,11 +228,6 @@ class Controller:
         ends = step.status.get("phase") in _TERMINAL and before.get("phase") not in _TERMINAL
         moves = any(step.status.get(field) != before.get(field) for field in ("attempt", "replacements"))
         return ends or (bool(before) and moves)
-
-    async def _complaint(self, job: Key, uid: str) -> Complaint | None:
-        chosen = complaints.selector(uid)
-        found = await self._client.list(EVENTS, lambda event: event, job.namespace, fields=chosen)
-        return complaints.latest(found.items)
 
     async def _list_pods(self, job: Key) -> None:
         """Read the job's pods anew: what the cache lacks may only be late."""

@@ -13,6 +13,7 @@ from enum import Enum, auto
 
 import aiohttp
 
+from detectron_operator import bounded
 from detectron_operator.kube.objects import Key
 
 LARGEST = 64 * 1024
@@ -150,7 +151,7 @@ class Poller:
             url = f"{target.host}:{self._port}/progress"
             async with session.get(url, allow_redirects=False, ssl=False) as answer:
                 if answer.status == 200:
-                    return await _read(answer.content)
+                    return await bounded.read(answer.content, LARGEST)
         except TimeoutError:
             return Silence.TIMED_OUT
         except (aiohttp.ClientError, OSError, ValueError) as error:
@@ -160,17 +161,3 @@ class Poller:
     def _is_followed(self, target: _Target) -> bool:
         """Whether the job's first pod is still this one."""
         return self._targets.get(target.job) is target
-
-
-async def _read(stream: aiohttp.StreamReader) -> bytes:
-    """All that the stream has.
-
-    Raises:
-        ValueError: it has more than `LARGEST` bytes.
-    """
-    content = b""
-    async for chunk in stream.iter_any():
-        content += chunk
-        if len(content) > LARGEST:
-            raise ValueError(f"the document has more than {LARGEST} bytes")
-    return content

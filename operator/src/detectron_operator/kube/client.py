@@ -17,6 +17,7 @@ from urllib.parse import urlencode
 import aiohttp
 from kubernetes.aio.client import ApiClient, Configuration
 
+from detectron_operator import bounded
 from detectron_operator.kube import credentials, errors
 from detectron_operator.kube.clock import Clock
 from detectron_operator.kube.gate import Gate, Priority
@@ -25,8 +26,10 @@ from detectron_operator.kube.ratelimit import RateLimit
 
 PAGE = 500
 """Objects a LIST asks for at once."""
-TIMEOUT = aiohttp.ClientTimeout(total=30)
-"""When an unanswered request counts as failed."""
+GLANCE, GLANCE_BYTES = 200, 2**20
+"""Objects, and bytes of them, that a `glance` takes in: tenants choose how many and how large they are."""
+FRESH_STARTS = 3
+"""How often a LIST begins anew because the API server has forgotten where it was."""
 CONNECTIONS = 32
 """Requests under way at once. More only queue in the API server's priority levels instead of here."""
 KEEPALIVE = 75.0
@@ -55,6 +58,7 @@ class Client:
     Args:
         observe: told of every request.
         clock: hears the time that every answer tells.
+        timeout: seconds after which an unanswered request counts as failed.
         may_write: asked right before each write; one that is forbidden is not sent.
     """
 
@@ -64,6 +68,7 @@ class Client:
         limit: RateLimit,
         observe: Observe,
         clock: Clock,
+        timeout: float,
         may_write: Callable[[], bool] = lambda: True,
     ) -> None:
         self._api = ApiClient(configuration)
@@ -71,6 +76,7 @@ class Client:
         self._limit = limit
         self._observe = observe
         self._clock = clock
+        self._timeout = aiohttp.ClientTimeout(total=timeout)
         self._may_write = may_write
         self._gate = Gate(CONNECTIONS)
 
@@ -127,19 +133,45 @@ class Client:
         Args:
             reduced: what to keep of an object, if anything; no more than a page of whole ones is held at once
         """
-        chosen = {"labelSelector": selector, "fieldSelector": fields}
-        query = {"limit": str(PAGE)} | {name: value for name, value in chosen.items() if value}
+        query = {"limit": str(PAGE)} | _chosen(selector, fields)
         items: list[T] = []
         what = f"list {resource.plural} in {namespace or 'all namespaces'}"
+        fresh_starts = 0
         while True:
-            page = await self._request("list", resource, resource.path(namespace), what, query=query)
-            found = map(reduced, cast("Sequence[Object]", page["items"]))
-            items += [item for item in found if item is not None]
+            try:
+                page = await self._request("list", resource, resource.path(namespace), what, query=query)
+            except errors.GoneError:
+                # Pages of another version do not fit those that are here.
+                fresh_starts += 1
+                if "continue" not in query or fresh_starts > FRESH_STARTS:
+                    raise
+                items.clear()
+                del query["continue"]
+                continue
+            items += _reduced(page, reduced)
             meta = cast("Mapping[str, str]", page["metadata"])
             if not meta.get("continue"):
                 return Listing(items, int(meta["resourceVersion"]))
             query["continue"] = meta["continue"]
-            del page, found
+            del page
+
+    async def glance(
+        self,
+        resource: Resource,
+        reduced: Callable[[Object], T | None],
+        namespace: str,
+        fields: str,
+    ) -> Sequence[T]:
+        """The first `GLANCE` objects of a namespace that match; for what anybody may make any number of.
+
+        Raises:
+            errors.TooLargeError: they have more than `GLANCE_BYTES`, and are not read.
+        """
+        query = {"limit": str(GLANCE)} | _chosen(fields=fields)
+        what = f"list {resource.plural} in {namespace}"
+        path = resource.path(namespace)
+        page = await self._request("list", resource, path, what, query=query, at_most=GLANCE_BYTES)
+        return _reduced(page, reduced)
 
     async def create(
         self, resource: Resource, namespace: str, manifest: Object, sender: Key | None = None
@@ -198,12 +230,13 @@ class Client:
         query: Mapping[str, str] | None = None,
         body: Object | None = None,
         sender: Key | None = None,
+        at_most: int | None = None,
     ) -> dict[str, object]:
         async with self._gate.passing(_priority(verb, resource), sender):
             await self._limit.acquire()
             if verb not in _READS and not self._may_write():
                 raise errors.UnavailableError(what, 0, "not sent: this operator does not lead any more")
-            return await self._send(verb, resource, path, what, query=query, body=body)
+            return await self._send(verb, resource, path, what, query=query, body=body, at_most=at_most)
 
     async def _send(
         self,
@@ -214,6 +247,7 @@ class Client:
         *,
         query: Mapping[str, str] | None,
         body: Object | None,
+        at_most: int | None,
     ) -> dict[str, object]:
         method, url, headers, _, _ = await self._api.param_serialize(
             _METHODS[verb], path, header_params={"Accept": "application/json"}, auth_settings=["BearerToken"]
@@ -225,18 +259,31 @@ class Client:
         code = "error"
         asked = self._clock.monotonic()
         try:
-            answer = await self._api.call_api(method, url, headers, body, _request_timeout=TIMEOUT)
+            answer = await self._api.call_api(method, url, headers, body, _request_timeout=self._timeout)
             self._clock.hear(answer.headers.get("Date"), asked)
             code = str(answer.status)
-            content = await answer.read()
+            content = await bounded.body(answer.response, at_most)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise errors.UnavailableError(what, 0, f"{type(error).__name__}: {error}") from error
+        except bounded.TooLargeError as error:
+            raise errors.TooLargeError(what, answer.status, str(error)) from error
         finally:
             self._observe(verb, resource.plural, code)
         if answer.status >= errors.HTTP_ERROR:
             raise errors.from_response(what, answer.status, answer.headers, content)
         parsed: dict[str, object] = json.loads(content)
         return parsed
+
+
+def _chosen(selector: str = "", fields: str = "") -> dict[str, str]:
+    """The query of both selectors, as far as there are any."""
+    chosen = {"labelSelector": selector, "fieldSelector": fields}
+    return {name: value for name, value in chosen.items() if value}
+
+
+def _reduced(page: Mapping[str, object], reduced: Callable[[Object], T | None]) -> list[T]:
+    found = map(reduced, cast("Sequence[Object]", page["items"]))
+    return [item for item in found if item is not None]
 
 
 def _priority(verb: str, resource: Resource) -> Priority:

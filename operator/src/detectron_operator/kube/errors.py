@@ -4,6 +4,7 @@ KubeError
 ├── NotFoundError           404
 ├── ConflictError           409: exists already, or changed since it was read
 ├── GoneError               410: the list's continuation is too old
+├── TooLargeError           more bytes than were asked for: not read
 ├── RefusedError            401, 403, 400, 422: asking again changes nothing
 └── UnavailableError        the server, or the way to it, is in trouble: ask again later
     └── TooManyRequestsError    429: not before `retry_after`
@@ -13,8 +14,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
 
 HTTP_ERROR = 400
+UNTOLD_WAIT = 1.0
+"""Seconds to wait where the server does not say for how long."""
+LONGEST_WAIT = 300.0
+"""Seconds to wait at most, whatever is said: as long as between two tries of what fails again and again."""
 
 
 class KubeError(Exception):
@@ -43,6 +49,10 @@ class ConflictError(KubeError):
 
 class GoneError(KubeError):
     """The version or continuation asked for is no longer kept."""
+
+
+class TooLargeError(KubeError):
+    """The answer has more bytes than the operator takes in."""
 
 
 class RefusedError(KubeError):
@@ -93,7 +103,12 @@ def _message(body: bytes) -> str:
 
 
 def _retry_after(headers: Mapping[str, str]) -> float:
+    """Seconds that the server asks to wait, or a proxy before it: a number, or a date by its own clock."""
+    said = headers.get("Retry-After", "")
+    if said.isdigit():
+        return min(float(said), LONGEST_WAIT)
     try:
-        return max(0.0, float(headers.get("Retry-After", "1")))
-    except ValueError:
-        return 1.0
+        wait = parsedate_to_datetime(said) - parsedate_to_datetime(headers.get("Date", ""))
+    except (ValueError, TypeError):
+        return UNTOLD_WAIT
+    return min(max(0.0, wait.total_seconds()), LONGEST_WAIT)
