@@ -34,7 +34,7 @@ BARE = "bare"
 WARM = 5
 """Jobs before the first that counts."""
 LOSSES = 10
-"""Jobs that lose a pod by deletion, and as many by failure."""
+"""Jobs that lose their last pod by deletion, as many by failure, and as many whose first pod fails."""
 NODES = 20
 _WRITES = re.compile(
     r'^apiserver_request_total\{(?=.*verb="(?:POST|PUT|PATCH|DELETE|APPLY)")'
@@ -161,11 +161,14 @@ def create(plane: ControlPlane, operator: OperatorProcess, load: Load, jobs: int
 
 
 def lose_pods(plane: ControlPlane, pods: int) -> Losses:
-    """Delete a pod of one job after the other, then have some fail."""
+    """Delete a pod of one job after the other, then have some fail, then the first pods of some."""
     recovery = Recovery(plane.kubeconfig, NAMESPACE, pods)
     losses = Losses(
         after_deletion=[recovery.after_deletion(f"burst-{number}") for number in range(LOSSES)],
         after_failure=[recovery.after_failure(f"burst-{LOSSES + number}") for number in range(LOSSES)],
+        of_gang=[
+            recovery.after_failure_of_the_first(f"burst-{2 * LOSSES + number}") for number in range(LOSSES)
+        ],
     )
     settle(plane)
     return losses

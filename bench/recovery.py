@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,28 +27,43 @@ class Recovery:
 
     def after_deletion(self, job: str) -> float:
         """Seconds from the request to delete a job's last pod until as many pods run as before."""
-        return self._measure(job, lambda name: self._request("DELETE", f"/{name}", {}))
+        return self._measure(job, max, lambda name: self._request("DELETE", f"/{name}", {}))
 
     def after_failure(self, job: str) -> float:
         """Seconds from the report that a job's last pod failed until as many pods run as before."""
+        return self._measure(job, max, self._fail)
+
+    def after_failure_of_the_first(self, job: str) -> float:
+        """The same of node 0's pod, with which the whole gang starts anew: until all pods of the next run."""
+        return self._measure(job, min, self._fail, whole_gang=True)
+
+    def _fail(self, pod: str) -> None:
         ended = {"exitCode": 1, "reason": "Error", "finishedAt": "2026-01-01T00:00:00Z"}
         container = {"name": "trainer", "image": "", "imageID": "", "ready": False, "restartCount": 0}
         status = {"phase": "Failed", "containerStatuses": [container | {"state": {"terminated": ended}}]}
-        return self._measure(job, lambda name: self._request("PATCH", f"/{name}/status", {"status": status}))
+        self._request("PATCH", f"/{pod}/status", {"status": status})
 
-    def _measure(self, job: str, lose: Any) -> float:
+    def _measure(
+        self,
+        job: str,
+        choose: Callable[..., dict[str, Any]],
+        lose: Callable[[str], object],
+        *,
+        whole_gang: bool = False,
+    ) -> float:
         found = wait_until(lambda: self._all(job), TIMEOUT, f"all pods of {job} to run")
         assert found is not None
         running, version = found
-        victim = max(running.values(), key=lambda pod: int(pod["metadata"]["labels"][labels.NODE_INDEX]))
+        victim = choose(running.values(), key=lambda pod: int(pod["metadata"]["labels"][labels.NODE_INDEX]))
+        lost = set(running) if whole_gang else {victim["metadata"]["uid"]}
+        running = {uid: pod for uid, pod in running.items() if uid not in lost}
         began = time.monotonic()
         lose(victim["metadata"]["name"])
-        del running[victim["metadata"]["uid"]]
         for kind, pod in self._watch(job, version):
             uid = pod["metadata"]["uid"]
             if kind == "DELETED" or not _runs(pod):
                 running.pop(uid, None)
-            elif uid != victim["metadata"]["uid"]:
+            elif uid not in lost:
                 running[uid] = pod
             if len(running) == self._pods:
                 return time.monotonic() - began

@@ -35,10 +35,13 @@ class Creation:
 
 @dataclass(frozen=True, kw_only=True)
 class Losses:
-    """From the loss of one pod until as many run as before, for each job that lost one."""
+    """From the loss of one pod until as many run as before, for each job that lost one; `of_gang` for each
+    whose first pod failed, so that all are new.
+    """
 
     after_deletion: Sequence[float]
     after_failure: Sequence[float]
+    of_gang: Sequence[float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,6 +161,16 @@ def _afterwards(rounds: Sequence[Round]) -> list[Row]:
             0,
         ),
         ("pod failed to all running, most (ms)", [max(r.losses.after_failure) * 1e3 for r in rounds], 0),
+        (
+            "first pod failed to a new gang running, p50 (ms)",
+            [percentile(r.losses.of_gang, 50) * 1e3 for r in rounds],
+            0,
+        ),
+        (
+            "first pod failed to a new gang running, most (ms)",
+            [max(r.losses.of_gang) * 1e3 for r in rounds],
+            0,
+        ),
         ("restart to all running jobs looked at (s)", [r.restart.seconds for r in rounds], 2),
         ("restart: the operator's writes", [r.restart.writes for r in rounds], 0),
         ("restart: the operator's memory (MiB)", [r.restart.resident for r in rounds], 1),
