@@ -123,10 +123,12 @@ GPUS = {"limits": {"nvidia.com/gpu": "4"}}
         (
             {
                 "elasticPolicy": {"minNodes": 1, "maxNodes": 2, "maxRestarts": 0},
-                "runPolicy": scheduled({"kueue": {"queue": "q"}}),
+                "runPolicy": scheduled(
+                    {"coscheduling": {"schedulerName": "s", "scheduleTimeoutSeconds": 60}}
+                ),
             },
-            "spec.elasticPolicy",
-            "does not go with Kueue",
+            "spec.elasticPolicy.minNodes",
+            "does not go with runPolicy.schedulingPolicy",
         ),
         ({"output": {}}, "spec.output", "exactly one of claimName, claim and ephemeral"),
         ({"output": {"claimName": "c", "ephemeral": True}}, "spec.output", "exactly one"),

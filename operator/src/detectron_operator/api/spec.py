@@ -15,7 +15,7 @@ from detectron_operator.api.placement import Placement, placement
 from detectron_operator.api.preflight import Preflight, preflight
 from detectron_operator.api.resources import Resources, processes, resources
 from detectron_operator.api.run_policy import RunPolicy, run_policy
-from detectron_operator.api.scheduling import GangScheduling, Kueue, gang_scheduling
+from detectron_operator.api.scheduling import GangScheduling, gang_scheduling
 from detectron_operator.api.storage import Output, Volume, output, volumes
 from detectron_operator.shape import ShapeError
 
@@ -63,8 +63,11 @@ def spec(raw: Raw) -> Spec:
     checkpoint = fields.part(raw, "spec", "checkpoint")
     num_nodes = fields.integer(raw, "spec", "numNodes", at_least=1, at_most=MAX_NODES)
     elastic, gang = elastic_policy(raw, num_nodes, MAX_NODES), gang_scheduling(raw)
-    if elastic.elastic and isinstance(gang, Kueue):
-        raise ShapeError("spec.elasticPolicy", "does not go with Kueue, which admits gangs of one size")
+    if elastic.elastic and gang is not None:
+        message = (
+            "does not go with runPolicy.schedulingPolicy: a gang scheduler admits a fixed number of pods"
+        )
+        raise ShapeError("spec.elasticPolicy.minNodes", message)
     return Spec(
         image=fields.optional_text(raw, "spec", "image"),
         image_pull_policy=fields.text(raw, "spec", "imagePullPolicy"),

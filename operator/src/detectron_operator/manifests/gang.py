@@ -54,8 +54,8 @@ def pod_annotations(job: TrainingJob) -> dict[str, str]:
 
 def pod_group(job: TrainingJob) -> dict[str, object] | None:
     """The PodGroup that the gang's scheduler reads, None where it reads none; one for all attempts."""
-    least = job.spec.elastic_policy.min_nodes
-    spec: dict[str, object] = {"minMember": least, "minResources": _of_pods(job, least)}
+    size = job.spec.num_nodes
+    spec: dict[str, object] = {"minMember": size, "minResources": _of_pods(job, size)}
     match job.spec.gang_scheduling:
         case Volcano(queue=queue):
             version = "scheduling.volcano.sh/v1beta1"
