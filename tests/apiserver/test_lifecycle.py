@@ -31,6 +31,17 @@ def run_gang(space: Space, attempt: int = 0) -> None:
     space.await_status(phase="Running", attempt=attempt)
 
 
+def run_elastic_gang(space: Space) -> None:
+    """Have the fake kubelet run a job of two pods, of which one is enough."""
+    space.submit_with({"elasticPolicy": {"minNodes": 1, "maxNodes": 3}})
+    space.await_pods("job-0-0")
+    space.kubelet.run("job-0-0")
+    space.await_pods(*GANG)
+    space.await_status(phase="Running", message="Training on 1 of 2 pods")
+    space.kubelet.run("job-0-1")
+    space.await_status(message="Training on 2 pods")
+
+
 @pytest.mark.usefixtures("operator")
 class TestFirstReconcile:
     def test_creates_the_gang_and_says_so(self, space: Space) -> None:
@@ -238,8 +249,7 @@ class TestRunning:
         assert hostname == "node-001"
 
     def test_an_elastic_gang_shrinks_and_grows(self, space: Space) -> None:
-        space.submit_with({"elasticPolicy": {"minNodes": 1, "maxNodes": 3}})
-        run_gang(space)
+        run_elastic_gang(space)
         space.kubectl("scale", "dtj", "job", "--replicas=3")
         space.await_pods("job-0-0", "job-0-1", "job-0-2")
         assert space.await_status(phase="Running", message="Training on 2 of 3 pods")["attempt"] == 0
@@ -251,6 +261,16 @@ class TestRunning:
         status = space.await_status(phase="Running", message="Training on 1 pod")
         assert (status["attempt"], status["restarts"]) == (0, 0)
         assert "restartsByReason" not in status
+
+    def test_a_pod_that_an_elastic_gang_loses_is_told_of_while_the_others_train(self, space: Space) -> None:
+        run_elastic_gang(space)
+        for nth, lost in enumerate(["job-0-1", "job-0-1r1"], 1):
+            space.api.delete("pods", lost, gracePeriodSeconds=0)
+            space.await_pods("job-0-0", f"job-0-1r{nth}")
+            counted = [{"reason": "PodDeleted", "count": nth}]
+            status = space.await_status(phase="Running", attempt=0, restartsByReason=counted)
+            assert status["message"] == "Training on 1 of 2 pods"
+        space.wait(lambda: space.events() == ["Created", "PodDeleted", "PodDeleted"], "the events")
 
     def test_suspend_stops_the_pods_and_resume_starts_the_next_attempt(self, space: Space) -> None:
         space.submit()

@@ -86,18 +86,19 @@ def raw_pod(
     *,
     name: str = "train",
     uid: str = "uid-1",
+    created: float = 0.0,
     deleting: bool = False,
     terminated: Mapping[str, object] | None = None,
     waiting: Mapping[str, object] | None = None,
     **status: object,
 ) -> RawObject:
-    """A pod as the API server shows it."""
+    """A pod as the API server shows it, `created` so many seconds after the start."""
     state = {"terminated": terminated} if terminated else {"waiting": waiting} if waiting else {}
     metadata: RawObject = {
         "name": f"{name}-{attempt}-{index}",
         "namespace": "team",
         "uid": f"{uid}-{attempt}-{index}",
-        "creationTimestamp": "2026-03-01T12:00:00Z",
+        "creationTimestamp": after(created).isoformat(),
         "labels": {
             "app.kubernetes.io/managed-by": "detectron-operator",
             "detectron.dev/job": name,

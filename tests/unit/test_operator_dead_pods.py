@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from detectron_operator.observed import Pod
-from detectron_operator.plan.cleaning import KEPT_ATTEMPTS
+from detectron_operator.plan.cleaning import KEPT
 from tests.unit.operator_objects import after, failed, gang, pod, succeeded
-from tests.unit.test_operator_plan import Life, running
+from tests.unit.test_operator_plan import Life, replacement, running
 
 
 def rejected(attempt: int) -> list[Pod]:
@@ -27,16 +27,29 @@ def test_a_gang_that_is_rejected_without_end_leaves_a_bounded_number_of_pods() -
         asked = {deleted.name for look in range(2) for deleted in life.step(pods).delete}
         pods = [dead for dead in pods if dead.name not in asked]
         assert life.status["attempt"] == attempt + 1
-        assert len({dead.attempt for dead in pods}) <= KEPT_ATTEMPTS
+        assert len({dead.attempt for dead in pods}) <= KEPT
     assert names(pods) == [f"train-{attempt}-{index}" for attempt in range(16, 25) for index in range(2)]
     assert life.look(pods).delete == ()
 
 
+def test_an_elastic_gang_whose_replacements_are_rejected_without_end_leaves_as_few() -> None:
+    life = running(elasticPolicy={"minNodes": 1, "maxNodes": 2, "maxRestarts": 3})
+    dead = rejected(0)[1:]
+    for nth in range(1, 25):
+        life.now = after(1000 * nth)
+        asked = {deleted.name for look in range(2) for deleted in life.step([pod(0, 0), *dead]).delete}
+        assert life.status["replacements"] == [{"index": 1, "count": nth}]
+        dead = [pod for pod in dead if pod.name not in asked]
+        assert len(dead) <= KEPT
+        dead.append(replacement(nth, "Failed", reason="OutOfcpu"))
+    assert names(dead) == [f"train-0-1r{nth}" for nth in range(15, 25)]
+
+
 def test_those_of_the_newest_attempts_keep_their_logs() -> None:
-    life = Life(status={"phase": "Restarting", "attempt": KEPT_ATTEMPTS - 1})
-    old = [failed(attempt=attempt) for attempt in range(KEPT_ATTEMPTS - 1)]
-    assert life.look([*old, *gang(KEPT_ATTEMPTS - 1)]).delete == ()
-    newer = life.look([*old, *gang(KEPT_ATTEMPTS)])
+    life = Life(status={"phase": "Restarting", "attempt": KEPT - 1})
+    old = [failed(attempt=attempt) for attempt in range(KEPT - 1)]
+    assert life.look([*old, *gang(KEPT - 1)]).delete == ()
+    newer = life.look([*old, *gang(KEPT)])
     assert [deleted.name for deleted in newer.delete] == ["train-0-0"]
 
 

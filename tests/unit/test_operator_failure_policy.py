@@ -20,7 +20,8 @@ def rules(*listed: dict[str, Any]) -> tuple[Rule, ...]:
 
 def ended(*pods: Pod) -> Ending:
     """The cause, where one that still runs shows that another is gone."""
-    found = why_ended("train", 0, pods, expected=2 if pods[0].alive else 0, now=START)
+    gone = [1] if pods[0].alive and len(pods) == 1 else []
+    found = why_ended("train", 0, pods, ran=pods[0].alive, gone=gone, now=START)
     assert found is not None
     return found
 

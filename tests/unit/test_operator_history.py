@@ -38,7 +38,14 @@ def test_jobs_that_fail_together_come_back_one_by_one() -> None:
 
 def test_what_is_told_is_what_is_read() -> None:
     reasons = {"PodDeleted": 2, "OOMKilled": 1}
-    history = History(attempt=3, restarts=1, in_a_row=2, by_reason=reasons, replacements={1: 2, 0: 1})
+    history = History(
+        attempt=3,
+        restarts=1,
+        in_a_row=2,
+        by_reason=reasons,
+        last_restart=START,
+        replacements={1: 2, 0: 1},
+    )
     assert read_history(history.record()) == history
     assert read_history({}) == History()
 

@@ -79,6 +79,8 @@ class Instance:
     uid: int
     replacement: int = 0
     phase: str = "Pending"
+    created: float = 0.0
+    bound: bool = False
     stop_by: float | None = None
     grace: int = 0
     unreachable_since: float | None = None
@@ -113,7 +115,10 @@ class Instance:
                 *([] if self.unreachable_since is None else unreachable(self.unreachable_since)),
             ],
             reason="OutOfcpu" if self.rejected else "",
+            created=self.created,
         )
+        if not self.bound and self.phase == "Pending":
+            del raw["spec"]["nodeName"]
         raw["metadata"]["uid"] = f"pod-{self.uid}"
         if self.replacement:
             raw["metadata"]["name"] += f"r{self.replacement}"
@@ -223,7 +228,12 @@ class Life(RuleBasedStateMachine):
             self.uids += 1
             attempt, index = int(tags["detectron.dev/attempt"]), int(tags["detectron.dev/node-index"])
             nth = int(tags.get("detectron.dev/replacement", "0"))
-            self.pods[name] = Instance(attempt, index, self.uids, nth)
+            assert index == 0 or not self._elastic or self._node_0_is_bound(attempt)
+            self.pods[name] = Instance(attempt, index, self.uids, nth, created=self.seconds)
+
+    def _node_0_is_bound(self, attempt: int) -> bool:
+        firsts = [pod for pod in self.pods.values() if (pod.attempt, pod.index) == (attempt, 0)]
+        return any(pod.bound or pod.phase != "Pending" for pod in firsts)
 
     def _delete(self, asked: DeletePod) -> None:
         pod = self.pods.get(asked.name)
@@ -251,6 +261,11 @@ class Life(RuleBasedStateMachine):
         names = sorted(name for name, pod in self.pods.items() if pod.alive or not alive)
         assume(names)
         return data.draw(st.sampled_from(names))
+
+    @rule(data=st.data())
+    def pod_is_bound(self, data: st.DataObject) -> None:
+        name = self._draw(data, alive=True)
+        self.pods[name] = replace(self.pods[name], bound=True)
 
     @rule(data=st.data())
     def pod_runs(self, data: st.DataObject) -> None:
@@ -325,7 +340,11 @@ class Life(RuleBasedStateMachine):
             self.raw["spec"]["runPolicy"] = {**self.raw["spec"]["runPolicy"], "suspend": value}
             self.raw["metadata"]["generation"] += 1
 
-    @precondition(lambda self: "minNodes" in self.raw["spec"]["elasticPolicy"])
+    @property
+    def _elastic(self) -> bool:
+        return "minNodes" in self.raw["spec"]["elasticPolicy"]
+
+    @precondition(lambda self: self._elastic)
     @rule(nodes=st.integers(1, SIZE))
     def user_scales(self, nodes: int) -> None:
         self.raw["spec"]["numNodes"] = nodes
@@ -391,7 +410,8 @@ class Life(RuleBasedStateMachine):
         told = sum(item["count"] for item in status.get("restartsByReason", []))
         replaced = sum(item["count"] for item in status.get("replacements", []))
         assert status.get("restarts", 0) <= told
-        assert replaced <= min(self.within, told)
+        assert self._elastic or replaced <= min(self.within, told)
+        assert not replaced or told
 
     @invariant()
     def no_pod_starts_before_the_pause_is_over(self) -> None:

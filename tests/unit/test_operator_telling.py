@@ -114,6 +114,10 @@ def _starts() -> Iterator[Plan]:
     yield life.step()
     yield life.step(gang(phase="Pending"))
     yield life.step(gang())
+    life = running(elasticPolicy={"minNodes": 1, "maxNodes": 2, "maxRestarts": 3})
+    leaving = [pod(0, 0), pod(0, 1, deleting=True)]
+    yield life.step(leaving)
+    yield life.step(leaving)
     life = Life(preflight=CHECKED)
     yield life.step()
     yield life.step([check_pod("Succeeded", terminated={"exitCode": 0})])

@@ -79,23 +79,22 @@ def last_words(pod: Pod) -> Progress | None:
     return document if document.attempt == pod.attempt else None
 
 
-def why_ended(job: str, attempt: int, pods: Iterable[Pod], *, expected: int, now: datetime) -> Ending | None:
+def why_ended(
+    job: str, attempt: int, pods: Iterable[Pod], *, ran: bool, gone: Iterable[int], now: datetime
+) -> Ending | None:
     """The cause of an attempt's end, None while it goes on.
 
-    `expected` is how many pods must be there: all of the gang once it has run, 0 before, when a pod that is
-    gone is simply created again. A verdict that forbids another attempt goes first; then a disruption,
-    since a gang whose pod was taken away fails on the broken connection everywhere else; then a cause that
-    somebody stated; then the lowest node.
+    A gang that has not `ran` loses nothing by a pod that is being deleted: it is simply created again.
+    `gone` are the node indexes whose pod went without a word. A verdict that forbids another attempt
+    goes first; then a disruption, since a gang whose pod was taken away fails on the broken connection
+    everywhere else; then a cause that somebody stated; then the lowest node.
     """
-    observed = {pod.index: pod for pod in pods}
-    endings = of_pods(observed.values())
+    observed = list(pods)
+    endings = of_pods(observed)
     endings += [
-        _taken_away(pod)
-        for pod in observed.values()
-        if expected and pod.alive and pod.deleting and not is_lost(pod, now)
+        _taken_away(pod) for pod in observed if ran and pod.alive and pod.deleting and not is_lost(pod, now)
     ]
-    endings += [_out_of_reach(pod) for pod in observed.values() if is_lost(pod, now)]
-    gone = (index for index in range(expected) if index not in observed)
+    endings += [_out_of_reach(pod) for pod in observed if is_lost(pod, now)]
     endings += [vanished(names.pod_name(job, attempt, index), attempt, index) for index in gone]
     return min(endings, key=_how_telling, default=None)
 

@@ -57,9 +57,21 @@ class Gang:
 
     @property
     def missing(self) -> list[int]:
-        """Node indexes of the current attempt whose pod is to be created: never two at one index."""
+        """Node indexes of the current attempt whose pod is to be created: never two at one index.
+
+        Where not all of them are needed, node 0's comes first: the others might take its place on the nodes,
+        and hold what they cannot train with.
+        """
         held = {pod.index for pod in self.former if pod.alive}
-        return [index for index in range(self.size) if index not in self.current and index not in held]
+        first = self.current.get(0)
+        alone = self.least < self.size and not (first is not None and first.node)
+        wanted = range(1 if alone else self.size)
+        return [index for index in wanted if index not in self.current and index not in held]
+
+    @property
+    def whole(self) -> bool:
+        """Whether each node index has its pod once those that are missing are created."""
+        return len(self.current) + len(self.missing) == self.size
 
     @property
     def leaving(self) -> list[Pod]:

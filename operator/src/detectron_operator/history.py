@@ -33,7 +33,8 @@ class History:
     """The newest attempt, and what it took to get there.
 
     `restarts` are those that count against backoffLimit, `by_reason` has all. `in_a_row` are those, counted
-    or not, since a gang last ran for `STEADY`. Missing pods are not created before `not_before`.
+    or not, since a gang last ran for `STEADY`; `last_restart` is when the last of them was decided. Missing
+    pods are not created before `not_before`.
     `replacements` says, by node index, how many pods took the place of the attempt's first one.
     """
 
@@ -41,6 +42,7 @@ class History:
     restarts: int = 0
     in_a_row: int = 0
     by_reason: Mapping[str, int] = field(default_factory=dict)
+    last_restart: datetime | None = None
     not_before: datetime | None = None
     replacements: Mapping[int, int] = field(default_factory=dict)
 
@@ -81,6 +83,8 @@ class History:
             told["restartsByReason"] = [
                 {"reason": reason, "count": count} for reason, count in sorted(self.by_reason.items())
             ]
+        if self.last_restart is not None:
+            told["lastRestartTime"] = timestamp(self.last_restart)
         if self.not_before is not None:
             told["nextAttemptTime"] = timestamp(self.not_before)
         if self.replacements:
@@ -99,13 +103,14 @@ def read_history(status: Mapping[str, object]) -> History:
     path = "status.replacements"
     listed = shape.sequence(status.get("replacements", ()), path, at_most=MAX_NODES)
     replacements = [shape.mapping(item, path) for item in listed]
-    due = status.get("nextAttemptTime")
+    due, last = status.get("nextAttemptTime"), status.get("lastRestartTime")
     return History(
         attempt=_count(status, "attempt"),
         restarts=_count(status, "restarts"),
         in_a_row=_count(status, "restartsInARow"),
         by_reason={str(item.get("reason")): _count(item, "count") for item in counts},
         replacements={_count(item, "index"): _count(item, "count") for item in replacements},
+        last_restart=None if last is None else shape.time(last, "status.lastRestartTime"),
         not_before=None if due is None else shape.time(due, "status.nextAttemptTime"),
     )
 

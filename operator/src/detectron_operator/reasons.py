@@ -26,8 +26,8 @@ Reason = NewType("Reason", str)
 CREATING = Reason("Creating")
 """An attempt is decided on; its pods are created, or wait until those of the one before have stopped."""
 BACK_OFF = Reason("BackOff")
-"""The attempt waits until `nextAttemptTime`, or the check until `preflight.nextStartTime`: the restarts
-come in a row, or a node did not take a pod."""
+"""The attempt, or a replacement that an elastic gang can do without, waits until `nextAttemptTime`, or the
+check until `preflight.nextStartTime`: the restarts come in a row, or a node did not take a pod."""
 NAME_CONFLICT = Reason("NameConflict")
 """Running, Event: a child's name is taken, by what belongs to somebody else or is still being deleted; tried
 again."""
@@ -43,7 +43,9 @@ PREFLIGHT_FAILED = Reason("PreflightFailed")
 WAITING_FOR_PODS = Reason("WaitingForPods")
 """Not every pod runs yet, and none says why."""
 GANG_RUNNING = Reason("GangRunning")
-"""Every pod of the attempt runs."""
+"""Every pod of the attempt runs; of an elastic gang node 0's and at least `minNodes` do."""
+GANG_SHRUNK = Reason("GangShrunk")
+"""An elastic gang trains on with fewer pods; a lost one has yet to stop before its replacement is created."""
 SUSPENDING = Reason("Suspending")
 """Pods save a checkpoint and stop."""
 SUSPEND_REQUESTED = Reason("SuspendRequested")

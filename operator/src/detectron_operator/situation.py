@@ -40,6 +40,26 @@ class Situation:
         return stored if self.pause > 0 else replace(stored, not_before=None)
 
     @property
+    def ran(self) -> bool:
+        """Whether the attempt is known to have run."""
+        return self.stored.phase == reasons.RUNNING and self.stored.history.attempt == self.gang.attempt
+
+    @property
+    def vanished(self) -> frozenset[int]:
+        """Node indexes whose pod is gone without a word, as far as the status tells that it was there.
+
+        An elastic gang that runs may lack pods that are yet to be created: those that it has grown by, and
+        replacements that wait. One that gathers lacks any but node 0's, which is there before the others.
+        """
+        missing = frozenset(range(self.gang.size)) - self.gang.current.keys()
+        if not self.job.spec.elastic_policy.elastic:
+            return missing if self.ran else frozenset()
+        seen = self.job.status.get("observedGeneration") == self.job.generation
+        if self.ran and self.stored.reason == reasons.GANG_RUNNING and seen:
+            return missing
+        return missing & {0} if self.ran or self.gang.current else frozenset()
+
+    @property
     def pause(self) -> float:
         """Seconds until the attempt may start."""
         return self.stored.history.left(self.now)

@@ -14,8 +14,11 @@ from detectron_operator.shape import ShapeError
 from detectron_operator.situation import Situation
 from detectron_operator.steps import DeletePod, Plan
 
-KEPT_ATTEMPTS = 10
-"""The newest attempts, whose dead pods stay for their logs; restarts that do not count are without end."""
+KEPT = 10
+"""The newest attempts, and pods at one node index of an attempt, of which the dead stay for their logs.
+
+Restarts that do not count are without end, and so are an elastic gang's replacements.
+"""
 
 
 def clean_up(s: Situation) -> Plan:
@@ -37,11 +40,13 @@ def clean_up(s: Situation) -> Plan:
 
 
 def outdated(s: Situation) -> tuple[DeletePod, ...]:
-    """Dead pods of attempts before the newest `KEPT_ATTEMPTS`, unless one shows that training is complete."""
+    """Dead pods before the newest `KEPT` of their kind, unless one shows that training is complete."""
     if s.stored.finished or s.gang.finisher is not None:
         return ()
-    oldest = s.gang.attempt - KEPT_ATTEMPTS + 1
-    return deletions((pod for pod in s.gang.older if pod.attempt < oldest and not pod.alive), None, s.now)
+    attempts = (pod for pod in s.gang.older if pod.attempt <= s.gang.attempt - KEPT)
+    counts = s.history.replacements
+    replaced = (pod for pod in s.gang.former if pod.replacement <= counts.get(pod.index, 0) - KEPT)
+    return deletions((pod for pod in (*attempts, *replaced) if not pod.alive), None, s.now)
 
 
 def clean_up_invalid(spec: object, status: Mapping[str, object], now: datetime) -> Plan:

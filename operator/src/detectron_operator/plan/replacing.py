@@ -19,10 +19,10 @@ from detectron_operator.status import Words
 from detectron_operator.steps import Event, Plan
 
 LONGEST_PAUSE = timedelta(seconds=30)
-"""Survivors hold their GPUs while they wait; a longer back-off is for a gang that holds none."""
+"""Too few survivors hold their GPUs while they wait; a longer back-off is for a gang that holds none."""
 
 PATIENCE = timedelta(minutes=5)
-"""How long survivors wait for a replacement to run; torchrun's own patience is ten minutes."""
+"""How long too few survivors wait for a replacement to run; torchrun's own patience is ten minutes."""
 
 
 def is_replaceable(s: Situation, ending: Ending) -> bool:
@@ -33,6 +33,9 @@ def is_replaceable(s: Situation, ending: Ending) -> bool:
         return False
     if s.stored.phase != reasons.RUNNING and not s.history.replacements:
         return False
+    if _left(s) >= s.gang.least:
+        # An elastic gang trains on: its budget and the pause are those of the pods that are missing.
+        return True
     spent = sum(s.history.replacements.values())
     soon = with_restart(s, ending).left(s.now) <= LONGEST_PAUSE.total_seconds()
     return spent + len(_to_replace(s)) <= s.job.spec.elastic_policy.max_restarts and soon
@@ -45,8 +48,7 @@ def replace_lost(s: Situation, ending: Ending) -> Plan:
     which = ", ".join(map(str, indexes))
     cause = Words(reason=ending.reason, message=f"Replacing the pod of node {which}: {ending.sentence()}")
     words = Words(reason=reasons.CREATING, message=cause.message)
-    left = sum(index not in indexes and _survives(s, pod) for index, pod in s.gang.current.items())
-    phase = reasons.RUNNING if left >= s.gang.least else reasons.RESTARTING
+    phase = reasons.RUNNING if _left(s) >= s.gang.least else reasons.RESTARTING
     event = Event(cause.reason, cause.bounded)
     desired = s.status(phase, words, cause=cause, history=history)
     return Plan(status=desired, events=(event,), requeue_after=0.0)
@@ -79,11 +81,15 @@ def patience_left(s: Situation) -> float | None:
     return max((since + PATIENCE - s.now).total_seconds(), 0.0)
 
 
+def _left(s: Situation) -> int:
+    """How many pods live on."""
+    return sum(_survives(s, pod) for pod in s.gang.current.values())
+
+
 def _to_replace(s: Situation) -> list[int]:
     """Node indexes that have lost their pod, in the order of nodes."""
-    gone = set(range(s.gang.size)) - s.gang.current.keys() if s.stored.phase == reasons.RUNNING else set()
     ended = {index for index, pod in s.gang.current.items() if not _survives(s, pod) and _has_ended(pod, s)}
-    return sorted(gone | ended)
+    return sorted(s.vanished | ended)
 
 
 def _has_ended(pod: Pod, s: Situation) -> bool:

@@ -15,6 +15,9 @@ from detectron_operator.situation import Situation
 from detectron_operator.status import Words
 from detectron_operator.steps import Plan
 
+AFTERMATH = timedelta(minutes=5)
+"""How long after a loss others may end of it: torchrun starts workers anew until its budget is spent."""
+
 REJECTION_PAUSE = timedelta(seconds=10)
 """How long to wait after a kubelet rejected a pod: it would do so again at once, and that does not count."""
 
@@ -26,15 +29,12 @@ def ended(s: Situation) -> Ending | None:
         before = [pod for pod in s.gang.older if pod.attempt == s.gang.attempt - 1]
         late = (ending.under(rules) for ending in of_pods(before))
         return next((ending for ending in late if ending.action == "Fail"), None)
-    ran = s.stored.phase == reasons.RUNNING and s.stored.history.attempt == s.gang.attempt
-    # An elastic gang need not be whole; one that scales up was not.
-    expected = (1 if s.job.spec.elastic_policy.elastic else s.gang.size) if ran else 0
-    ending = why_ended(s.job.name, s.gang.attempt, s.gang.current.values(), expected=expected, now=s.now)
+    pods, ran, gone = s.gang.current.values(), s.ran, s.vanished
+    ending = why_ended(s.job.name, s.gang.attempt, pods, ran=ran, gone=gone, now=s.now)
     if ending is None:
         return None
     ending = ending.under(rules)
-    if ending.action == "Restart" and s.stored.phase == reasons.RESTARTING and s.history.replacements:
-        # Survivors that end while a pod is replaced end for the same cause, which has been counted.
+    if ending.action == "Restart" and _follows(s, ending):
         return replace(ending, action="RestartWithoutCounting")
     return ending
 
@@ -59,15 +59,28 @@ def end_attempt(s: Situation, ending: Ending) -> Plan:
 
 def with_restart(s: Situation, ending: Ending) -> History:
     """The history with the restart that follows from this ending, and the pause before it."""
-    running = statuses.true_since(s.job.status, "Running")
-    steady = running is not None and s.now - running >= STEADY
+    running, last = statuses.true_since(s.job.status, "Running"), s.history.last_restart
+    # An elastic gang runs on through its losses.
+    steady = running is not None and s.now - max(running, last or running) >= STEADY
     counts = ending.action == "Restart"
     history = s.history.restarted(ending.reason, counts=counts, steady=steady)
     pause = pause_before(s, ending, history.in_a_row)
-    return replace(history, not_before=s.now + pause) if pause else history
+    return replace(
+        history,
+        last_restart=last if _follows(s, ending) else s.now,
+        not_before=s.now + pause if pause else None,
+    )
 
 
 def pause_before(s: Situation, ending: Ending, restart: int) -> timedelta:
     """How long the n-th restart in a row waits after this ending."""
     pause = back_off(restart, s.job.spec.run_policy.max_backoff, f"{s.job.uid}-{s.gang.attempt}-{restart}")
     return max(pause, REJECTION_PAUSE) if ending.reason == reasons.POD_REJECTED else pause
+
+
+def _follows(s: Situation, ending: Ending) -> bool:
+    """Whether a pod ends of an earlier loss in its attempt, which it outlived and which has been counted."""
+    last, pod = s.history.last_restart, s.gang.current.get(ending.index)
+    if last is None or pod is None or not s.history.replacements:
+        return False
+    return pod.created < last and timedelta() <= s.now - last < AFTERMATH

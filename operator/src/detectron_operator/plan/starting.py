@@ -21,9 +21,7 @@ def start(s: Situation, defaults: Defaults, refusal: Refusal | None) -> Plan:
     """Bring the attempt one step closer to a gang that runs, and keep it whole."""
     if any(pod.alive for pod in s.gang.older):
         return _clear_the_way(s)
-    if s.pause > 0 and s.gang.missing:
-        return _wait(s)
-    step = _gather(s, defaults, refusal)
+    step = _wait(s) if s.pause > 0 and s.gang.missing else _gather(s, defaults, refusal)
     return replace(step, delete=deletions(s.gang.leaving, None, s.now))
 
 
@@ -47,7 +45,10 @@ def _clear_the_way(s: Situation) -> Plan:
 def _wait(s: Situation) -> Plan:
     """Let the back-off pass, also while those that live on train with fewer pods."""
     row, due = s.history.in_a_row, s.history.record()["nextAttemptTime"]
-    said = f"Attempt {s.gang.attempt} waits until {due}: restart {row} in a row"
+    waits = f"Attempt {s.gang.attempt} waits"
+    if _runs(s):
+        waits = f"Training on {s.gang.strength}, a replacement waits"
+    said = f"{waits} until {due}: restart {row} in a row"
     words = Words(reason=reasons.BACK_OFF, message=said)
     return Plan(status=s.status(_phase(s), words), requeue_after=s.pause)
 
@@ -57,7 +58,8 @@ def _gather(s: Situation, defaults: Defaults, refusal: Refusal | None) -> Plan:
     children = () if s.stored.children_known and not s.gang.missing else _children(s, defaults)
     words = s.gang.waiting()
     if _runs(s):
-        words = Words(reason=reasons.GANG_RUNNING, message=f"Training on {s.gang.strength}")
+        reason = reasons.GANG_RUNNING if s.gang.whole else reasons.GANG_SHRUNK
+        words = Words(reason=reason, message=f"Training on {s.gang.strength}")
     if refusal is not None and children:
         words = refusal.words
     left = None if _runs(s) else left_to_start(s)
