@@ -56,7 +56,6 @@ letter or digit. One that ends an attempt has an event, a Warning, and may stand
 | Reason | Condition | Meaning |
 |---|---|---|
 | `Unschedulable` | Running | no node has room for a pod |
-| `SchedulingGated` | Running | the gang waits in its queue |
 | `ErrImagePull`, `InvalidImageName` | Running | an image cannot be had |
 | `CreateContainerConfigError` | Running | a Secret or ConfigMap that a container needs is not there |
 | `FailedMount`, `FailedAttachVolume` | Running | a volume cannot be mounted; known from events alone |

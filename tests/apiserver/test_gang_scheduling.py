@@ -93,7 +93,8 @@ def test_gangs_wait_for_quota_and_make_way_for_more_urgent_ones(space: Space) ->
     space.await_status("second", phase="Suspended", timeout=60)
     space.suspend(True, "hasty")
     space.await_status("hasty", phase="Suspended", timeout=60)
-    space.await_status("first", phase="Running", attempt=1, restarts=0, timeout=60)
+    status = space.await_status("first", phase="Running", attempt=1, restarts=0, timeout=60)
+    assert status["goodput"]["queuedSeconds"] > 0
 
 
 DEFINITION = "config/crd/bases/scheduling.x-k8s.io_podgroups.yaml"

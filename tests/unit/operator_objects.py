@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -165,6 +166,13 @@ def pod(attempt: int = 0, index: int = 0, phase: str = "Running", **fields: Any)
 def gang(attempt: int = 0, phase: str = "Running", *, size: int = 2) -> list[Pod]:
     """All pods of an attempt."""
     return [pod(attempt, index, phase) for index in range(size)]
+
+
+def gated(attempt: int = 0, *, replacement: int = 0) -> list[Pod]:
+    """A gang that a queue holds back."""
+    gate = {"type": "PodScheduled", "status": "False", "reason": "SchedulingGated"}
+    pods = [pod(attempt, index, "Pending", conditions=[gate]) for index in range(2)]
+    return [replace(pod, node="", replacement=replacement) for pod in pods]
 
 
 def document(attempt: int = 0, iteration: int = 100, *, at: float = 0.0, **fields: object) -> RawObject:

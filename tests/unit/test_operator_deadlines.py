@@ -19,6 +19,7 @@ from tests.unit.operator_objects import (
     document,
     failed,
     gang,
+    gated,
     pod,
     raw_job,
     succeeded,
@@ -71,6 +72,50 @@ class TestActive:
         life.now = after(5040)
         life.step(gang(1))
         assert life.status["phase"] == "Failed"
+
+    def test_time_behind_a_scheduling_gate_does_not_count(self) -> None:
+        life = Life(runPolicy=policy(activeDeadlineSeconds=100))
+        life.step()
+        life.now = after(10)
+        life.step(gated())
+        life.now = after(5000)
+        assert life.look(gated()).status is None
+        life.step(gang(phase="Pending"))
+        life.now = after(5030)
+        life.step(gang())
+        assert life.look(gang()).requeue_after == 60
+        account = life.status["goodput"]
+        assert (account["queuedSeconds"], account["pendingSeconds"]) == (4990, 40)
+        assert (life.status["phase"], account["percentage"]) == ("Running", 0)
+        life.now = after(5090)
+        life.step(gang())
+        assert life.status["failure"]["reason"] == "DeadlineExceeded"
+
+    def test_nor_does_it_for_a_gang_that_has_to_queue_again(self) -> None:
+        life = running(runPolicy=policy(activeDeadlineSeconds=100))
+        life.now = after(60)
+        preempted = [
+            {"type": "DisruptionTarget", "status": "True", "reason": "WorkloadEvictedDueToPreempted"}
+        ]
+        life.step([failed(index, conditions=preempted) for index in range(2)])
+        life.step()
+        life.step(gated(1))
+        life.now = after(5000)
+        life.step(gang(1))
+        assert life.status["phase"] == "Running"
+        assert life.status["goodput"]["queuedSeconds"] == 4940
+        assert "losses" not in life.status["goodput"]
+
+    def test_survivors_hold_their_nodes_while_a_replacement_is_held_back(self) -> None:
+        life = running(runPolicy=policy(activeDeadlineSeconds=100))
+        life.now = after(60)
+        life.step([pod(), failed(1)])
+        assert life.status["replacements"] == [{"index": 1, "count": 1}]
+        life.step([pod(), *gated(replacement=1)[1:]])
+        assert life.condition("Running")["reason"] == "SchedulingGated"
+        life.now = after(100)
+        life.step([pod(), *gated(replacement=1)[1:]])
+        assert life.status["failure"]["reason"] == "DeadlineExceeded"
 
     def test_it_can_be_extended(self) -> None:
         life = running(runPolicy=policy(activeDeadlineSeconds=100))

@@ -77,7 +77,13 @@ def test_everything_that_a_status_tells() -> None:
         f"detectron_job_worker_restarts_total{{{of_job}}}": 2,
         **{
             f'detectron_job_wall_seconds{{{in_namespace},state="{state}",{named}}}': seconds
-            for state, seconds in {"pending": 20, "running": 3400, "suspended": 0, "down": 90}.items()
+            for state, seconds in {
+                "pending": 20,
+                "running": 3400,
+                "suspended": 0,
+                "queued": 0,
+                "down": 90,
+            }.items()
         },
         **{
             f'detectron_job_trainer_seconds{{activity="{activity}",{of_job}}}': seconds

@@ -7,8 +7,10 @@ from typing import Any
 
 from detectron_operator import ledger
 from detectron_operator import progress as progress_document
+from detectron_operator.history import History
 from detectron_operator.ledger import Ledger, Loss
 from detectron_operator.progress import Progress
+from detectron_operator.status import Stored
 from tests.unit.operator_objects import after, document, failed, gang, work
 from tests.unit.test_operator_plan import Life, running
 
@@ -25,8 +27,14 @@ def account(life: Life) -> dict[str, Any]:
     return found
 
 
+def in_phase(phase: str) -> Stored:
+    return Stored(phase=phase, reason="", history=History(), started=True)
+
+
 def wall(account: dict[str, Any]) -> int:
-    phases: int = sum(account.get(f"{phase}Seconds", 0) for phase in ("pending", "running", "suspended"))
+    phases: int = sum(
+        account.get(f"{phase}Seconds", 0) for phase in ("pending", "running", "suspended", "queued")
+    )
     down: int = sum(loss["downSeconds"] for loss in account.get("losses", []))
     return phases + down
 
@@ -140,13 +148,19 @@ def test_documents_that_come_late_or_count_backwards_change_nothing() -> None:
 
 
 def test_it_is_carried_on_from_the_status() -> None:
-    spent = Ledger().spent("", after(0)).heard(told(60, trained=60)).ended("OOMKilled", after(9) - after(0))
-    spent = spent.spent("Restarting", after(20)).heard(told(55, 1, trained=5))
+    spent = (
+        Ledger()
+        .spent(in_phase(""), after(0))
+        .heard(told(60, trained=60))
+        .ended("OOMKilled", after(9) - after(0))
+    )
+    spent = spent.spent(in_phase("Restarting"), after(20)).heard(told(55, 1, trained=5))
     assert ledger.read({"goodput": json.loads(json.dumps(spent.record()))}) == spent
 
 
 def test_a_clock_that_is_set_back_adds_nothing() -> None:
-    spent = Ledger().spent("Running", after(100)).spent("Running", after(50)).spent("Running", after(60))
+    runs = in_phase("Running")
+    spent = Ledger().spent(runs, after(100)).spent(runs, after(50)).spent(runs, after(60))
     assert spent.running == 10
 
 

@@ -400,7 +400,9 @@ class Life(RuleBasedStateMachine):
         account = self.raw.get("status", {}).get("goodput")
         if account is not None:
             down = sum(loss["downSeconds"] for loss in account.get("losses", []))
-            wall = sum(account.get(f"{phase}Seconds", 0) for phase in ("pending", "running", "suspended"))
+            wall = sum(
+                account.get(f"{phase}Seconds", 0) for phase in ("pending", "running", "suspended", "queued")
+            )
             until = datetime.fromisoformat(account["accountedTime"])
             assert wall + down == (until - self.first_written).total_seconds()
 

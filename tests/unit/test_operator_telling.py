@@ -19,6 +19,7 @@ from tests.unit.operator_objects import (
     check_pod,
     failed,
     gang,
+    gated,
     pod,
     raw_job,
     succeeded,
@@ -112,6 +113,7 @@ def _starts() -> Iterator[Plan]:
     for word in reasons.REFUSALS:
         yield life.step(refusal=Refusal(word, "words"))
     yield life.step()
+    yield life.step(gated())
     yield life.step(gang(phase="Pending"))
     yield life.step(gang())
     life = running(elasticPolicy={"minNodes": 1, "maxNodes": 2, "maxRestarts": 3})

@@ -17,7 +17,8 @@ class GoodputFamilies:
             return GaugeMetricFamily(f"detectron_job_{name}", documentation, labels=(*labels, *more))
 
         self._ratio = gauge(
-            "goodput_ratio", "Time of iterations that were kept, over all time that was not suspended."
+            "goodput_ratio",
+            "Time of iterations that were kept, over all time that was neither suspended nor queued.",
         )
         self._useful = gauge("useful_iterations", "Iterations that were trained and kept.")
         self._wall = gauge(
@@ -44,8 +45,13 @@ class GoodputFamilies:
     def add(self, identity: Sequence[str], account: Ledger) -> None:
         """Take in the account of a job."""
         losses = account.losses
-        wall = {"pending": account.pending, "running": account.running, "suspended": account.suspended}
-        wall["down"] = sum(loss.down for loss in losses.values())
+        wall = {
+            "pending": account.pending,
+            "running": account.running,
+            "suspended": account.suspended,
+            "queued": account.queued,
+            "down": sum(loss.down for loss in losses.values()),
+        }
         trainer = {
             "starting": account.starting,
             "useful": account.useful,

@@ -15,6 +15,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from detectron_operator import ledger, reasons, shape
+from detectron_operator import status as statuses
 from detectron_operator.goodput_metrics import GoodputFamilies
 from detectron_operator.ledger import Ledger
 from detectron_operator.shape import ShapeError
@@ -96,7 +97,7 @@ class _Job:
             else None
         )
         self.restarts = tuple(_restarts(status))
-        self.account = _account(status, self.phase, now) if ledger.FIELD in status else None
+        self.account = _account(status, now) if ledger.FIELD in status else None
         self.values = tuple(
             (name, value)
             for name, (_, read) in _VALUES.items()
@@ -104,10 +105,10 @@ class _Job:
         )
 
 
-def _account(status: Fields, phase: str, now: datetime) -> Ledger:
+def _account(status: Fields, now: datetime) -> Ledger:
     """The job's account as it would be if it were written now; that of a finished job is closed."""
-    account = ledger.read(status)
-    return account if phase in reasons.TERMINAL else account.spent(phase, now)
+    account, stored = ledger.read(status), statuses.read(status)
+    return account if stored.finished else account.spent(stored, now)
 
 
 def _restarts(status: Fields) -> Iterator[tuple[str, int]]:

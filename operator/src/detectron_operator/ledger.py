@@ -30,6 +30,7 @@ _SUMS = {
     "pending": "pendingSeconds",
     "running": "runningSeconds",
     "suspended": "suspendedSeconds",
+    "queued": "queuedSeconds",
     "starting": "startingSeconds",
     "useful": "usefulSeconds",
     "evaluating": "evaluatingSeconds",
@@ -66,8 +67,9 @@ class Told:
 class Ledger:
     """Seconds and iterations up to `until`.
 
-    `pending`, `running`, `suspended` and the losses' `down` share out the wall clock; `starting`, `useful`,
-    `evaluating` and `checkpointing`, with the losses' `repeated`, are what the trainer tells of its part.
+    `pending`, `running`, `suspended`, `queued` and the losses' `down` share out the wall clock; `starting`,
+    `useful`, `evaluating` and `checkpointing`, with the losses' `repeated`, are what the trainer tells of its
+    part.
     `worker_restarts` counts how often rank 0 began anew within an attempt, and all other workers with it.
     `cause` is why the newest attempt was started.
     """
@@ -77,6 +79,7 @@ class Ledger:
     pending: int = 0
     running: int = 0
     suspended: int = 0
+    queued: int = 0
     starting: int = 0
     useful: int = 0
     evaluating: int = 0
@@ -88,24 +91,26 @@ class Ledger:
 
     @property
     def active(self) -> int:
-        """Seconds in which the job was not suspended."""
+        """Seconds in which the job was neither suspended nor held back in a queue."""
         return self.pending + self.running + sum(loss.down for loss in self.losses.values())
 
     @property
     def percentage(self) -> int:
-        """Useful seconds in a hundred that were not suspended; 0 before the first."""
+        """Useful seconds in a hundred active ones; 0 before the first."""
         return min(100, 100 * self.useful // self.active) if self.active else 0
 
-    def spent(self, phase: str, now: datetime) -> Ledger:
-        """With the time until `now` given to the phase; a clock that was set back adds nothing."""
+    def spent(self, stored: statuses.Stored, now: datetime) -> Ledger:
+        """With the time until `now` given to what the job did; a clock that was set back adds nothing."""
         now = now.replace(microsecond=0)
         seconds = 0 if self.until is None else max(0, int((now - self.until).total_seconds()))
         later = replace(self, until=now)
-        if phase == reasons.RESTARTING:
+        if stored.queued:
+            return replace(later, queued=self.queued + seconds)
+        if stored.phase == reasons.RESTARTING:
             return later.lost(self.cause, down=seconds)
-        if phase == reasons.SUSPENDED:
+        if stored.phase == reasons.SUSPENDED:
             return replace(later, suspended=self.suspended + seconds)
-        if phase == reasons.RUNNING:
+        if stored.phase == reasons.RUNNING:
             return replace(later, running=self.running + seconds)
         return replace(later, pending=self.pending + seconds)
 
@@ -211,15 +216,15 @@ def brought_up(
     stored: Mapping[str, object], desired: Mapping[str, object], progress: Progress | None, now: datetime
 ) -> dict[str, object]:
     """The status to write, with the account as it is at that moment."""
-    phase, ledger = str(stored.get("phase", "")), read(stored)
-    if phase not in reasons.TERMINAL:
-        ledger = ledger.spent(phase, now)
+    before, ledger = statuses.read(stored), read(stored)
+    if not before.finished:
+        ledger = ledger.spent(before, now)
     if progress is not None:
         ledger = ledger.heard(progress)
     cause = _cause(stored, desired)
     if cause is not None:
         stood = progress.work.idle if progress is not None and progress.work is not None else timedelta()
-        ledger = ledger.ended(cause, stood if phase == reasons.RUNNING else timedelta())
+        ledger = ledger.ended(cause, stood if before.phase == reasons.RUNNING else timedelta())
     return {**desired, FIELD: ledger.record()}
 
 

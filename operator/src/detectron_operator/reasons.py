@@ -42,6 +42,8 @@ PREFLIGHT_FAILED = Reason("PreflightFailed")
 """Failed, Failure: the check ran out of memory or time, or into an error; the message says what to change."""
 WAITING_FOR_PODS = Reason("WaitingForPods")
 """Not every pod runs yet, and none says why."""
+SCHEDULING_GATED = Reason("SchedulingGated")
+"""The gang waits in its queue: a scheduling gate, such as Kueue's, holds it back."""
 GANG_RUNNING = Reason("GangRunning")
 """Every pod of the attempt runs; of an elastic gang node 0's and at least `minNodes` do."""
 GANG_SHRUNK = Reason("GangShrunk")

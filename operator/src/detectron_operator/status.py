@@ -67,6 +67,11 @@ class Stored:
         return self.phase == reasons.SUSPENDED or self.reason == reasons.SUSPENDING
 
     @property
+    def queued(self) -> bool:
+        """Whether the whole gang is held back; survivors that wait for a replacement hold their nodes."""
+        return self.reason == reasons.SCHEDULING_GATED and not self.history.replacements
+
+    @property
     def children_known(self) -> bool:
         """Whether the attempt's Service, ConfigMap and pods are known to have been created."""
         return self.reason not in _CHILDREN_UNKNOWN

@@ -16,7 +16,7 @@ def left_to_run(s: Situation) -> float | None:
     limit = s.job.spec.run_policy.active_deadline
     if limit is None:
         return None
-    return limit.total_seconds() - ledger.read(s.job.status).spent(s.stored.phase, s.now).active
+    return limit.total_seconds() - ledger.read(s.job.status).spent(s.stored, s.now).active
 
 
 def too_long(s: Situation) -> Plan:
