@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+import urllib3
 from kubernetes import config
 
 Object = dict[str, Any]
@@ -24,10 +25,15 @@ class Api:
     Args:
         kubeconfig: who and where.
         namespace: the one that short paths are in.
+        retries: how a request is tried again, by default as urllib3 does: also after the pause that a server
+            which is not ready asks for.
     """
 
-    def __init__(self, kubeconfig: Path, namespace: str = "default") -> None:
+    def __init__(
+        self, kubeconfig: Path, namespace: str = "default", retries: urllib3.Retry | None = None
+    ) -> None:
         self._client = config.new_client_from_config(str(kubeconfig))
+        self._retries = retries
         self.namespace = namespace
 
     def request(
@@ -43,6 +49,7 @@ class Api:
             self._client.configuration.host + path,
             body=None if body is None else json.dumps(body),
             headers={"Content-Type": kind},
+            retries=self._retries,
         )
         content: Object = json.loads(answer.data)
         if answer.status >= 400:

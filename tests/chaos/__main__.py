@@ -34,9 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             outcome = scenario.run(every[name], release, kubectl)
             outcomes.append(outcome)
             say(report.line(outcome))
+            if chosen.publish:
+                report.publish(chosen.publish, facts, [outcome])
     print(report.table(outcomes))
-    if chosen.publish:
-        report.publish(chosen.publish, facts, outcomes)
     return 1 if any(outcome.wrong or outcome.late for outcome in outcomes) else 0
 
 

@@ -22,6 +22,13 @@ def signal_worker(trial: Trial, rank: int, number: signal.Signals) -> None:
     process.send(number)
 
 
+def signal_pod(name: str, number: signal.Signals) -> None:
+    """Send a signal to every process of a pod whose containers run one program."""
+    for process in cgroups.processes():
+        if f"HOSTNAME={name}" in _environment(process):
+            process.send(number)
+
+
 def delete_pod(trial: Trial, index: int, *options: str) -> None:
     """kubectl delete pod."""
     pod = trial.pod(index)["metadata"]["name"]

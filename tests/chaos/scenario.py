@@ -11,6 +11,7 @@ from typing import Any
 
 from tests.chaos.trial import MAX_ITER, MINUTES, Trial, small, trial
 from tests.cluster.command import CommandError
+from tests.cluster.daemon import DaemonError
 from tests.cluster.kubectl import Kubectl, KubectlError
 from tests.cluster.release import Release
 from tests.cluster.training_job import TERMINAL, JobError
@@ -33,6 +34,9 @@ class Scenario:
         repeats: at most so many iterations are trained again.
         within: seconds from the fault (or from its repair) to the first new iteration, that are the aim.
         notice_within: seconds until the status says `cause`, that are the aim.
+        pods: how many are made for the job from its beginning to its end, where that matters.
+        restarts: how many the status counts, where that matters.
+        operator: environment variables that somebody has given the operators meanwhile.
         overrides, env, spec: of the job.
         volume: the size of a volume of its own for the output, where one is needed.
     """
@@ -46,6 +50,9 @@ class Scenario:
     repeats: int = 0
     within: float | None = None
     notice_within: float | None = None
+    pods: int | None = None
+    restarts: int | None = None
+    operator: Mapping[str, str] = field(default_factory=dict)
     overrides: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
     spec: Mapping[str, Any] = field(default_factory=dict)
@@ -77,14 +84,14 @@ def run(scenario: Scenario, release: Release, kubectl: Kubectl) -> Outcome:
     """Run a scenario to its end on a job of its own."""
     load = os.getloadavg()[0]
     manifest = small(scenario.name, *scenario.overrides, env=dict(scenario.env), **scenario.spec)
-    with trial(release, kubectl, manifest, scenario.volume) as running:
+    with release.configured(scenario.operator), trial(release, kubectl, manifest, scenario.volume) as running:
         try:
             scenario.act(running)
             status = {"phase": DELETED} if scenario.ends == DELETED else _end(running)
             wrong = _wrong(scenario, running, status)
             running.job.delete()
             _wait_gone(running)
-        except (TimeoutError, CommandError, JobError, KubectlError) as error:
+        except (TimeoutError, CommandError, DaemonError, JobError, KubectlError) as error:
             return _outcome(scenario, running, running.told.latest, load, [str(error)])
         return _outcome(scenario, running, status, load, wrong)
 
@@ -121,6 +128,7 @@ def _wrong(scenario: Scenario, running: Trial, status: Mapping[str, Any]) -> lis
         found.append(f"status.failure is {failure}")
     elif failure and not {"pod", "node"} <= set(failure):
         found.append(f"status.failure does not say where: {failure}")
+    found += _miscounted(scenario, running, status)
     repeated = len(running.trained.history.again)
     if repeated > scenario.repeats:
         found.append(f"{repeated} iterations were trained again, {scenario.repeats} may")
@@ -130,13 +138,28 @@ def _wrong(scenario: Scenario, running: Trial, status: Mapping[str, Any]) -> lis
     return found
 
 
+def _miscounted(scenario: Scenario, running: Trial, status: Mapping[str, Any]) -> list[str]:
+    """What was done more or less often than it should have been."""
+    counts = (
+        ("pods were made", scenario.pods, len(running.job.scheduled())),
+        ("restarts are counted", scenario.restarts, status.get("restarts")),
+    )
+    return [
+        f"{counted} {what}, not {wanted}" for what, wanted, counted in counts if wanted not in (None, counted)
+    ]
+
+
 def _outcome(
     scenario: Scenario, running: Trial, status: Mapping[str, Any], load: float, wrong: list[str]
 ) -> Outcome:
     struck = running.struck_at or 0.0
     noticed = running.told.noticed(scenario.cause, struck) if scenario.cause else None
-    counted_from = running.repaired_at or struck
-    recovered = running.trained.history.recovery(counted_from) if scenario.ends == "Succeeded" else None
+    counted_from = running.repaired_at or running.struck_at
+    recovered = (
+        running.trained.history.recovery(counted_from)
+        if counted_from is not None and scenario.ends == "Succeeded"
+        else None
+    )
     late = [
         f"{what} after {took:.1f} s, the aim is {aim:.0f} s"
         for what, took, aim in (

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import urllib3
+
 from tests.apiserver.api import Api
 from tests.chaos.iterations import IterationWatch
 from tests.chaos.statuses import StatusWatch
@@ -104,7 +106,9 @@ def trial(
     cluster, name = release.cluster, str(manifest["metadata"]["name"])
     folder = output_folder(kubectl, name)
     job = TrainingJob(kubectl, manifest)
-    api = Api(cluster.kubeconfig, kubectl.namespace or "default")
+    # What is said right after an API server is back is not to be slept through.
+    impatient = urllib3.Retry(0, respect_retry_after_header=False)
+    api = Api(cluster.kubeconfig, kubectl.namespace or "default", impatient)
     with (
         contextlib.ExitStack() as undo,
         IterationWatch(folder / "metrics.json") as trained,

@@ -95,6 +95,22 @@ class Release:
         held = ("get", "lease", NAME, "--ignore-not-found", "-o", "jsonpath={.spec.holderIdentity}")
         return wait_until(lambda: self.kubectl(*held).strip(), 60, "an operator to lead")
 
+    @contextmanager
+    def configured(self, variables: Mapping[str, str]) -> Iterator[None]:
+        """While the block runs the operators have these environment variables, as if set by hand."""
+        if not variables:
+            yield
+            return
+        deployment = f"deployment/{NAME}"
+        given = [f"{name}={value}" for name, value in variables.items()]
+        try:
+            self.kubectl("set", "env", deployment, *given)
+            self.kubectl("rollout", "status", deployment, "--timeout=120s", timeout=130)
+            yield
+        finally:
+            self.kubectl("rollout", "undo", deployment)
+            self.kubectl("rollout", "status", deployment, "--timeout=120s", timeout=130)
+
     def kill(self) -> str:
         """SIGKILL the operator that leads; where the nodes are not ours, force its pod's deletion.
 

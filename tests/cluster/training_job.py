@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,6 +53,14 @@ class TrainingJob:
     def pods(self) -> list[dict[str, Any]]:
         """Its pods, of every attempt."""
         return list(self.kubectl.get("pods", "--selector", f"detectron.dev/job={self.name}")["items"])
+
+    def scheduled(self) -> set[str]:
+        """The UIDs of all pods that it ever had on a node, by what the scheduler told of them."""
+        events = self.kubectl.get("events", "--field-selector", "reason=Scheduled,involvedObject.kind=Pod")[
+            "items"
+        ]
+        about = (event["involvedObject"] for event in events)
+        return {str(pod["uid"]) for pod in about if re.fullmatch(rf"{self.name}-\d+-\d+(r\d+)?", pod["name"])}
 
     def children(self) -> list[str]:
         """Names of everything that belongs to it."""
