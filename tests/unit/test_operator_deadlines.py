@@ -308,11 +308,11 @@ class TestFinished:
     def test_so_is_one_that_could_not_be_honoured(self) -> None:
         raw = raw_job(numNodes=0, runPolicy=policy(ttlSecondsAfterFinished=60))
         error = SpecError("spec.numNodes", "is 0")
-        raw["status"] = plan_invalid(raw, error, after(0)).status
-        assert plan_invalid(raw, error, after(20)) == Plan(requeue_after=40)
-        assert plan_invalid(raw, error, after(60)) == Plan(delete_job=True)
+        raw["status"] = plan_invalid(raw, (), error, after(0)).status
+        assert plan_invalid(raw, (), error, after(20)) == Plan(requeue_after=40)
+        assert plan_invalid(raw, (), error, after(60)) == Plan(delete_job=True)
         raw["spec"]["runPolicy"] = "none"
-        assert plan_invalid(raw, error, after(60)) == Plan()
+        assert plan_invalid(raw, (), error, after(60)) == Plan()
 
     def test_its_time_can_be_changed(self) -> None:
         life = self.ended()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
@@ -12,9 +12,9 @@ import pytest
 
 from detectron_operator import progress as progress_document
 from detectron_operator import reasons
-from detectron_operator.api import SpecError, parse
+from detectron_operator.api import parse
 from detectron_operator.observed import Pod, observe_pod
-from detectron_operator.plan import DeletePod, Event, Plan, Refusal, plan, plan_invalid
+from detectron_operator.plan import DeletePod, Event, Plan, Refusal, plan
 from detectron_operator.progress import Progress
 from detectron_operator.reasons import Reason
 from tests.unit.operator_objects import (
@@ -1124,30 +1124,6 @@ class TestProgress:
         words = {"exitCode": 1, "message": json.dumps(document(0, 30, at=30))}
         life.step([pod(0, 0, "Failed", terminated=words), pod(0, 1)], spoken(iteration=10, at=20))
         assert life.status["iteration"] == 30
-
-
-ERROR = SpecError("spec.numNodes", "is 0, must lie in 1..512")
-
-
-class TestInvalid:
-    def test_it_fails_once_and_says_why(self) -> None:
-        raw = raw_job(numNodes=0)
-        step = plan_invalid(raw, ERROR, START)
-        assert step.status is not None
-        assert step.status["phase"] == "Failed"
-        assert step.status["message"] == "spec.numNodes: is 0, must lie in 1..512"
-        assert step.status["failure"] == {"reason": "InvalidSpec", "message": step.status["message"]}
-        assert step.events == (Event(reasons.INVALID_SPEC, str(ERROR), fatal=True),)
-        assert plan_invalid(raw | {"status": step.status}, ERROR, after(60)) == Plan()
-
-    @pytest.mark.parametrize("raw", [{}, {"metadata": 1, "status": "x"}, {"metadata": {"generation": "1"}}])
-    def test_whatever_it_looks_like(self, raw: Mapping[str, object]) -> None:
-        step = plan_invalid(raw, ERROR, START)
-        assert step.status is not None
-        assert step.status["phase"] == "Failed"
-
-    def test_a_finished_job_stays_finished(self) -> None:
-        assert plan_invalid(raw_job(status={"phase": "Succeeded"}), ERROR, START) == Plan()
 
 
 def test_long_words_are_cut_to_the_schema_s_bounds() -> None:

@@ -64,5 +64,5 @@ def _next(raw: dict[str, Any], pods: str, refusal: Refusal | None) -> Plan:
     try:
         job = parse(raw)
     except SpecError as error:
-        return plan_invalid(raw, error, after(60))
+        return plan_invalid(raw, SITUATIONS[pods], error, after(60))
     return plan(job, SITUATIONS[pods], None, after(60), DEFAULTS, refusal)

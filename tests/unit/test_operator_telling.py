@@ -170,7 +170,8 @@ def _deadlines() -> Iterator[Plan]:
 def _ends() -> Iterator[Plan]:
     yield running().step([succeeded(), pod(0, 1)])
     yield running(runPolicy=suspended(False, backoff_limit=0)).step([failed(), pod(0, 1)])
-    yield plan_invalid(raw_job(), SpecError("spec.numNodes", "is 0"), after(0))
+    for pods in ((), gang()):
+        yield plan_invalid(raw_job(), pods, SpecError("spec.numNodes", "is 0"), after(0))
 
 
 def test_success_says_what_was_reached_and_what_it_took() -> None:

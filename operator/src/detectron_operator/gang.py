@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -99,13 +99,8 @@ class Gang:
 
     def replicas(self, *, created: int = 0) -> dict[str, int]:
         """`.status.replicaStatuses`, with pods that this very plan creates among the active ones."""
-        pods = self.current.values()
-        return {
-            "active": sum(pod.alive for pod in pods) + created,
-            "ready": sum(pod.alive and pod.ready for pod in pods),
-            "succeeded": sum(pod.phase == "Succeeded" for pod in pods),
-            "failed": sum(pod.phase == "Failed" for pod in pods),
-        }
+        found = replica_statuses(self.current.values())
+        return found | {"active": found["active"] + created}
 
     @property
     def waited_for(self) -> Pod | None:
@@ -120,6 +115,16 @@ class Gang:
         if first is None or not first.reason:
             return Words(reason=reasons.WAITING_FOR_PODS, message=f"Waiting for {self.in_words} to run")
         return stuck(first)
+
+
+def replica_statuses(pods: Collection[Pod]) -> dict[str, int]:
+    """The pods of an attempt, as `.status.replicaStatuses` counts them."""
+    return {
+        "active": sum(pod.alive for pod in pods),
+        "ready": sum(pod.alive and pod.ready for pod in pods),
+        "succeeded": sum(pod.phase == "Succeeded" for pod in pods),
+        "failed": sum(pod.phase == "Failed" for pod in pods),
+    }
 
 
 def stuck(pod: Pod) -> Words:

@@ -59,7 +59,8 @@ RESUMED = Reason("Resumed")
 TRAINING_COMPLETED = Reason("TrainingCompleted")
 """Complete: node 0 ended with exit code 0."""
 INVALID_SPEC = Reason("InvalidSpec")
-"""Failed, Failure: the object cannot be honoured as it is written; the message names the field."""
+"""Failed, Running, Failure: the object cannot be honoured as it is written; the message names the field. Of a
+job whose pods live, where another operator took it, Running says so; it fails when they have ended."""
 BACKOFF_LIMIT_EXCEEDED = Reason("BackoffLimitExceeded")
 """Failed: once more than `runPolicy.backoffLimit` allows; `failure` has the last cause."""
 DEADLINE_EXCEEDED = Reason("DeadlineExceeded")

@@ -134,24 +134,6 @@ def _news(
     return None
 
 
-def invalid(
-    stored: Mapping[str, object], *, generation: int, message: str, now: datetime
-) -> dict[str, object]:
-    """The status of a job that cannot be honoured as it is written."""
-    words = Words(reason=reasons.INVALID_SPEC, message=message)
-    return {
-        **stored,
-        "observedGeneration": generation,
-        "phase": reasons.FAILED,
-        "message": words.bounded,
-        "conditions": conditions(
-            stored, phase=reasons.FAILED, words=words, cause=None, generation=generation, now=now
-        ),
-        "completionTime": timestamp(now),
-        "failure": {"reason": words.reason, "message": words.bounded},
-    }
-
-
 def condition_reason(status: Mapping[str, object], kind: str) -> str | None:
     """The reason of a condition that is true, None otherwise."""
     condition = _condition(status, kind)

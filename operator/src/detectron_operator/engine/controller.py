@@ -120,12 +120,11 @@ class Controller:
         refusal: Refusal | None = None,
         complaint: tuple[str, Complaint | None] | None = None,
     ) -> Plan:
-        now = self._now()
+        now, pods = self._now(), self._cache.pods_of(entry.job, entry.meta.uid)
         try:
             job = parse(self._seen(entry))
         except SpecError as error:
-            return plan_invalid(entry.value, error, now)
-        pods = self._cache.pods_of(entry.job, job.uid)
+            return plan_invalid(self._seen(entry), pods, error, now)
         if complaint is not None:
             pods = [_complained_of(pod, *complaint) for pod in pods]
         said, mute = self._reports.get(entry.job), self._reports.is_mute(entry.job)

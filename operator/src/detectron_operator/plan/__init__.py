@@ -8,7 +8,8 @@ these: the next plan, made from what is then observed, goes on from there.
 
 from __future__ import annotations
 
-from detectron_operator.plan.decision import plan, plan_invalid
+from detectron_operator.plan.decision import plan
+from detectron_operator.plan.invalid import plan_invalid
 from detectron_operator.steps import CreateChild, Defaults, DeletePod, Event, Plan, Refusal
 
 __all__ = ["CreateChild", "Defaults", "DeletePod", "Event", "Plan", "Refusal", "plan", "plan_invalid"]

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from detectron_operator import reasons, shape
 from detectron_operator import status as statuses
-from detectron_operator.api.run_policy import CleanPodPolicy, run_policy
+from detectron_operator.api.run_policy import CleanPodPolicy
 from detectron_operator.plan.deleting import FAILURE_GRACE_SECONDS, deletions
 from detectron_operator.plan.finishing import LINGER
-from detectron_operator.shape import ShapeError
 from detectron_operator.situation import Situation
 from detectron_operator.steps import DeletePod, Plan
 
@@ -47,18 +45,6 @@ def outdated(s: Situation) -> tuple[DeletePod, ...]:
     counts = s.history.replacements
     replaced = (pod for pod in s.gang.former if pod.replacement <= counts.get(pod.index, 0) - KEPT)
     return deletions((pod for pod in (*attempts, *replaced) if not pod.alive), None, s.now)
-
-
-def clean_up_invalid(spec: object, status: Mapping[str, object], now: datetime) -> Plan:
-    """The end of a failed job that cannot be parsed, where at least its runPolicy can."""
-    try:
-        live = run_policy(shape.mapping(spec, "spec")).time_to_live
-    except ShapeError:
-        return Plan()
-    if live is None:
-        return Plan()
-    left = shape.time(status.get("completionTime"), "status.completionTime") + live - now
-    return Plan(requeue_after=left.total_seconds()) if left > timedelta() else Plan(delete_job=True)
 
 
 def _last_numbers(s: Situation) -> dict[str, object] | None:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from detectron_operator import ledger, numbers, reasons
+from detectron_operator import ledger, numbers
 from detectron_operator import status as statuses
-from detectron_operator.api import SpecError, TrainingJob
+from detectron_operator.api import TrainingJob
 from detectron_operator.gang import assemble, latest_progress
 from detectron_operator.loss import next_loss
 from detectron_operator.observed import Pod
 from detectron_operator.plan.checking import check, dismissed, unchecked
-from detectron_operator.plan.cleaning import clean_up, clean_up_invalid, outdated
+from detectron_operator.plan.cleaning import clean_up, outdated
 from detectron_operator.plan.deadlines import left_to_run, too_long
 from detectron_operator.plan.finishing import succeed
 from detectron_operator.plan.replacing import is_replaceable, overdue, patience_left, replace_lost
@@ -23,7 +23,7 @@ from detectron_operator.plan.starting import start
 from detectron_operator.plan.suspending import resume, suspend
 from detectron_operator.progress import Progress
 from detectron_operator.situation import Situation
-from detectron_operator.steps import Defaults, Event, Plan, Refusal
+from detectron_operator.steps import Defaults, Plan, Refusal
 
 
 def plan(
@@ -64,22 +64,6 @@ def plan(
         looks = (next_loss(alive, now), left_to_run(s), patience_left(s))
         step = soonest(replace(step, poll=gang.poll), *looks)
     return replace(_accounted(step, s), delete=(*step.delete, *dismissed(s), *outdated(s)))
-
-
-def plan_invalid(raw: Mapping[str, object], error: SpecError, now: datetime) -> Plan:
-    """The step for an object that cannot be parsed: Failed with reason InvalidSpec, once and for good."""
-    metadata = raw.get("metadata")
-    known = metadata if isinstance(metadata, Mapping) else {}
-    if known.get("deletionTimestamp") is not None:
-        return Plan()
-    generation = known.get("generation")
-    status = raw.get("status")
-    stored = status if isinstance(status, Mapping) else {}
-    if stored.get("phase") in reasons.TERMINAL:
-        return clean_up_invalid(raw.get("spec"), stored, now)
-    observed = generation if isinstance(generation, int) else 0
-    desired = statuses.invalid(stored, generation=observed, message=str(error), now=now)
-    return Plan(status=desired, events=(Event(reasons.INVALID_SPEC, str(desired["message"]), fatal=True),))
 
 
 def _decide(s: Situation, defaults: Defaults, refusal: Refusal | None) -> Plan:
