@@ -25,7 +25,7 @@ _HEAD = """\
 Written by `python -m reference` from the code. A reason is a word for machines: of a condition in
 `.status.conditions`, of `.status.failure`, of an event. The message beside it is for people. Each cause has
 one word, wherever it stands: that of a restart is in the condition Restarting, in its event, in
-`status.restartsByReason` and in the losses of `status.goodput`.
+`status.lastRestartCause`, `status.restartsByReason` and the losses of `status.goodput`.
 
 An event is posted once, at the transition that its word names. Its type is Normal for what somebody asked
 for or the cluster is there to do, and Warning for all else, and for whatever fails the job.

@@ -225,7 +225,14 @@ def live(space: Space) -> None:
 
 def outcome(space: Space) -> dict[str, Any]:
     """All that must be the same whatever happened to the operator: all but times and the account of them."""
-    times = ("lastUpdatedTime", "startTime", "completionTime", "lastTransitionTime", "goodput")
+    times = (
+        "lastUpdatedTime",
+        "startTime",
+        "completionTime",
+        "lastTransitionTime",
+        "lastRestartTime",
+        "goodput",
+    )
 
     def timeless(value: Any) -> Any:
         if isinstance(value, dict):

@@ -130,3 +130,47 @@ def test_a_gang_that_does_not_start_waits_for_a_pod(late: list[Pod], where: str 
     assert failure["reason"] == "StartupDeadlineExceeded"
     assert (failure.get("pod"), failure.get("node")) == (where, where and "worker-1")
     assert "iteration" not in failure
+
+
+def test_the_cause_of_the_last_restart_stays_while_the_gang_runs_again() -> None:
+    life = running()
+    life.now = after(30)
+    life.step([failed(), pod(0, 1)], told(40))
+    cause = {
+        "reason": "ProcessFailed",
+        "message": "ended with exit code 1 and left no verdict",
+        "pod": "train-0-0",
+        "node": "worker-0",
+        "exitCode": 1,
+        "iteration": 40,
+    }
+    assert life.status["lastRestartCause"] == cause
+    life.step([])
+    life.step(gang(1))
+    assert (life.status["phase"], life.status["attempt"]) == ("Running", 1)
+    assert life.status["lastRestartCause"] == cause
+    assert "failure" not in life.status
+
+
+def test_a_replacement_is_a_restart_too_and_a_suspension_is_none() -> None:
+    life = running()
+    life.suspend(True)
+    life.step(gang())
+    life.step([])
+    life.suspend(False)
+    life.step([])
+    life.step([])
+    life.step(gang(1))
+    assert (life.status["phase"], "lastRestartCause" in life.status) == ("Running", False)
+    life.now = after(60)
+    life.step([pod(1, 0), killed_in(1)], spoken(1, 55, at=50))
+    assert life.status["attempt"] == 1
+    assert (life.status["lastRestartCause"]["pod"], life.status["lastRestartCause"]["iteration"]) == (
+        "train-1-1",
+        55,
+    )
+
+
+def killed_in(attempt: int) -> Pod:
+    """The second pod of an attempt, killed from outside."""
+    return pod(attempt, 1, "Failed", terminated={"exitCode": 137, "reason": "Error"})

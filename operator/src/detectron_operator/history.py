@@ -33,9 +33,9 @@ class History:
     """The newest attempt, and what it took to get there.
 
     `restarts` are those that count against backoffLimit, `by_reason` has all. `in_a_row` are those, counted
-    or not, since a gang last ran for `STEADY`; `last_restart` is when the last of them was decided. Missing
-    pods are not created before `not_before`.
-    `replacements` says, by node index, how many pods took the place of the attempt's first one.
+    or not, since a gang last ran for `STEADY`; `last_restart` is when the last of them was decided, and
+    `last_cause` what it followed from, as the status tells it. Missing pods are not created before
+    `not_before`. `replacements` says, by node index, how many pods took the place of the attempt's first one.
     """
 
     attempt: int = 0
@@ -45,6 +45,7 @@ class History:
     last_restart: datetime | None = None
     not_before: datetime | None = None
     replacements: Mapping[int, int] = field(default_factory=dict)
+    last_cause: Mapping[str, object] = field(default_factory=dict)
 
     def in_attempt(self, attempt: int) -> History:
         """With another attempt as the newest, in which nothing has been replaced yet."""
@@ -85,6 +86,8 @@ class History:
             ]
         if self.last_restart is not None:
             told["lastRestartTime"] = timestamp(self.last_restart)
+        if self.last_cause:
+            told["lastRestartCause"] = dict(self.last_cause)
         if self.not_before is not None:
             told["nextAttemptTime"] = timestamp(self.not_before)
         if self.replacements:
@@ -111,6 +114,7 @@ def read_history(status: Mapping[str, object]) -> History:
         by_reason={str(item.get("reason")): _count(item, "count") for item in counts},
         replacements={_count(item, "index"): _count(item, "count") for item in replacements},
         last_restart=None if last is None else shape.time(last, "status.lastRestartTime"),
+        last_cause=shape.mapping(status.get("lastRestartCause", {}), "status.lastRestartCause"),
         not_before=None if due is None else shape.time(due, "status.nextAttemptTime"),
     )
 

@@ -9,6 +9,7 @@ from datetime import datetime
 from detectron_operator import ledger, numbers, reasons
 from detectron_operator import status as statuses
 from detectron_operator.api import TrainingJob
+from detectron_operator.ending import Ending
 from detectron_operator.gang import Gang
 from detectron_operator.history import History
 from detectron_operator.observed import Pod
@@ -70,6 +71,11 @@ class Situation:
             return self.progress.iteration
         told = ledger.read(self.job.status).told
         return told.iteration if told is not None and told.attempt == attempt else None
+
+    def record(self, ending: Ending) -> dict[str, object]:
+        """All that is known of an ending, as a status tells it."""
+        iteration = self.iteration_in(ending.attempt)
+        return ({} if iteration is None else {"iteration": iteration}) | ending.record()
 
     def status(
         self,

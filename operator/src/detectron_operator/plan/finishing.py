@@ -28,12 +28,18 @@ def succeed(s: Situation) -> Plan:
 
 def fail(s: Situation, ending: Ending | None, words: Words, *, waited_for: Pod | None = None) -> Plan:
     """Fail the job; without an ending no pod is to blame, unless for one that was waited for in vain."""
-    record: dict[str, object] = {"reason": words.reason, "message": words.bounded}
-    if ending is not None:
-        record = ending.record()
-    elif waited_for is not None:
-        record |= {"pod": waited_for.name} | ({"node": waited_for.node} if waited_for.node else {})
-    iteration = s.iteration_in(s.gang.attempt if ending is None else ending.attempt)
-    known = {} if iteration is None else {"iteration": iteration}
-    desired = s.status(reasons.FAILED, words) | {"failure": known | record}
+    record = _unended(s, words, waited_for) if ending is None else s.record(ending)
+    desired = s.status(reasons.FAILED, words) | {"failure": record}
     return Plan(status=desired, events=(Event(words.reason, words.bounded, fatal=True),), requeue_after=0.0)
+
+
+def _unended(s: Situation, words: Words, waited_for: Pod | None) -> dict[str, object]:
+    """The record of a failure that no pod's end has caused."""
+    known = {
+        "reason": words.reason,
+        "message": words.bounded,
+        "pod": waited_for.name if waited_for else None,
+        "node": waited_for.node or None if waited_for else None,
+        "iteration": s.iteration_in(s.gang.attempt),
+    }
+    return {field: value for field, value in known.items() if value is not None}
