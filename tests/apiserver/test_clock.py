@@ -53,10 +53,10 @@ def test_a_clock_that_is_an_hour_off_decides_nothing_early_and_nothing_late(
         assert [pod["metadata"]["name"] for pod in space.await_stopping(1)] == ["stops-0-0"]
         assert operator.health() == (200, '{"ailments": []}')
 
-        limit(space, "trains", 1)
+        limit(space, "trains", activeDeadlineSeconds=1)
         failure = space.await_status("trains", phase="Failed")["failure"]
         assert failure["reason"] == "DeadlineExceeded"
-        limit(space, "ends", 1)
+        limit(space, "ends", ttlSecondsAfterFinished=1)
         space.wait(lambda: not space.api.find("detectrontrainingjobs", "ends"), "the job to be gone")
 
 
@@ -85,7 +85,7 @@ def run(space: Space, job: str, attempt: int, ip: str = "127.0.0.2") -> None:
 def allow(space: Space, seconds: int) -> None:
     """Give every job so much time, and wait until the operator has looked at each of them."""
     for name in JOBS:
-        limit(space, name, seconds)
+        limit(space, name, activeDeadlineSeconds=seconds, ttlSecondsAfterFinished=seconds)
 
     def seen() -> bool:
         jobs = map(space.job, JOBS)
@@ -94,9 +94,8 @@ def allow(space: Space, seconds: int) -> None:
     space.wait(seen, "every job to be looked at")
 
 
-def limit(space: Space, name: str, seconds: int) -> None:
-    """How long the job may take, and how long it stays when it has ended."""
-    limits = {"activeDeadlineSeconds": seconds, "ttlSecondsAfterFinished": seconds}
+def limit(space: Space, name: str, **limits: int) -> None:
+    """Change how long the job may take, or how long it stays when it has ended."""
     space.api.merge("detectrontrainingjobs", name, {"spec": {"runPolicy": limits}})
 
 
