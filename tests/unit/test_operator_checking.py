@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -192,6 +193,15 @@ def test_a_check_that_was_taken_away_is_made_anew_after_a_pause(pod: Pod, reason
     assert "Pod train-preflight" in kinds(anew)
     assert written(anew)["preflight"] == CHECKING | {"restarts": 1}
     assert running_reason(written(anew)) == "Checking"
+
+
+def test_a_check_that_has_ended_and_that_its_node_never_lets_go_of_is_let_go_by_force() -> None:
+    status = written(look(EVICTED, status=written(look())))
+    told_to_stop = replace(EVICTED, stop_by=after(10), grace_seconds=30)
+    waiting = look(told_to_stop, status=status, now=after(39))
+    assert (waiting.delete, waiting.requeue_after) == ((), 30)
+    (deleted,) = look(told_to_stop, status=status, now=after(40)).delete
+    assert deleted.grace_seconds == 0
 
 
 def test_a_check_that_is_gone_is_made_anew_at_once_and_later_the_next_time() -> None:

@@ -35,6 +35,11 @@ def is_lost(pod: Pod, now: datetime) -> bool:
     return moment is not None and moment <= now
 
 
+def is_left_over(pod: Pod, now: datetime) -> bool:
+    """Whether a pod that has ended is still there long after it was to be gone: its kubelet is not."""
+    return not pod.alive and pod.stop_by is not None and pod.stop_by + OVERDUE <= now
+
+
 def next_loss(pods: Iterable[Pod], now: datetime) -> float | None:
     """Seconds until the next of these pods counts as lost."""
     moments = (moment for moment in map(lost_at, pods) if moment is not None and moment > now)

@@ -10,7 +10,7 @@ from detectron_operator import names, reasons, shape
 from detectron_operator.ending import Ending, last_words, of_pods, vanished
 from detectron_operator.gang import stuck
 from detectron_operator.history import MAX_PAUSE
-from detectron_operator.loss import is_lost
+from detectron_operator.loss import OVERDUE, is_lost
 from detectron_operator.manifests.preflight import preflight_pod
 from detectron_operator.numbers import timestamp
 from detectron_operator.observed import Pod
@@ -49,7 +49,10 @@ def check(s: Situation, defaults: Defaults, refusal: Refusal | None) -> Plan:
     left = _pause_left(s)
     if left > 0:
         return Plan(status=_status(s, _pausing(_stored(s)), _stored(s)), requeue_after=left)
-    return _begin(s, defaults, refusal) if pod is None else Plan(delete=deletions([pod], None, s.now))
+    if pod is None:
+        return _begin(s, defaults, refusal)
+    # Its name is needed for the next one.
+    return Plan(delete=deletions([pod], None, s.now), requeue_after=OVERDUE.total_seconds())
 
 
 def dismissed(s: Situation) -> tuple[DeletePod, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from detectron_operator.loss import is_lost
+from detectron_operator.loss import is_left_over, is_lost
 from detectron_operator.observed import Pod
 from detectron_operator.steps import DeletePod
 
@@ -24,10 +24,10 @@ def stop_hung(pods: Sequence[Pod], now: datetime) -> tuple[DeletePod, ...]:
 
 
 def deletions(pods: Iterable[Pod], grace_seconds: int | None, now: datetime) -> tuple[DeletePod, ...]:
-    """Deletes what nobody has deleted yet, and by force, once, what is lost."""
+    """Deletes what nobody has deleted yet, and by force, once, what nobody will let go."""
     found = []
     for pod in pods:
-        if is_lost(pod, now):
+        if is_lost(pod, now) or is_left_over(pod, now):
             if not pod.deleting or pod.grace_seconds != 0:
                 found.append(DeletePod(pod.name, pod.uid, 0))
         elif not pod.deleting:
