@@ -65,11 +65,10 @@ def with_restart(s: Situation, ending: Ending) -> History:
     counts = ending.action == "Restart"
     history = s.history.restarted(ending.reason, counts=counts, steady=steady)
     pause = pause_before(s, ending, history.in_a_row)
-    follows = _follows(s, ending)
     return replace(
         history,
-        last_restart=last if follows else s.now,
-        last_cause=history.last_cause if follows else s.record(ending),
+        last_restart=last if _follows(s, ending) else s.now,
+        last_cause=s.record(ending),
         not_before=s.now + pause if pause else None,
     )
 
