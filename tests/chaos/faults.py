@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from detectron_operator.manifests.torchrun import METRICS_PORT
 from tests.chaos.trial import Trial
 from tests.cluster import cgroups, network
 from tests.cluster.command import run
 from tests.cluster.daemon import Process
+from tests.cluster.kubectl import KubectlError
 from tests.cluster.waiting import wait_until
 
 
@@ -57,8 +59,11 @@ def drain_node(trial: Trial, index: int) -> None:
     trial.kubectl("drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--force", timeout=300)
 
 
-def lose_node(trial: Trial, index: int) -> None:
-    """Kill the kubelet, containerd and every container of a pod's node, which stays away until the end."""
+def lose_node(trial: Trial, index: int) -> Callable[[], None]:
+    """Kill the kubelet, containerd and every container of a pod's node.
+
+    It stays away until the end, or until what this returns is called, which waits until the node is back.
+    """
     node = trial.node(index)
 
     def back() -> None:
@@ -68,6 +73,7 @@ def lose_node(trial: Trial, index: int) -> None:
     trial.undo.callback(back)
     trial.strike()
     node.kill()
+    return back
 
 
 def cut_network(trial: Trial) -> None:
@@ -106,6 +112,21 @@ def wait_phase(trial: Trial, phase: str, timeout: float) -> None:
 def wait_restart(trial: Trial, timeout: float) -> None:
     """Wait until the operator has decided on another attempt."""
     trial.job.wait(lambda status: status.get("attempt", 0) > 0, timeout, "another attempt")
+
+
+def wait_world(trial: Trial, size: int, timeout: float) -> None:
+    """Wait until so many processes train together, as rank 0 itself tells."""
+
+    def together(_: object) -> bool:
+        meta = trial.pod(0)["metadata"]
+        path = f"/api/v1/namespaces/{meta['namespace']}/pods/{meta['name']}:{METRICS_PORT}/proxy/progress"
+        try:
+            told = json.loads(trial.kubectl("get", "--raw", path))
+        except KubectlError:
+            return False  # the processes are being started anew
+        return bool(told["worldSize"] == size and told["phase"] == "Training")
+
+    trial.job.wait(together, timeout, f"{size} processes to train")
 
 
 def _worker(trial: Trial, rank: int) -> Process:

@@ -89,7 +89,8 @@ python -m tests.chaos --help              # some scenarios alone
 
 does one thing after the other to a real job and measures. The job trains the digits on two pods of two
 nodes, with our own images, kubelet, containerd and scheduler; each scenario has a job of its own, of
-{MAX_ITER} iterations with a checkpoint every {CHECKPOINT_PERIOD}, and strikes after iteration {STRIKE_AT}.
+{MAX_ITER} iterations with a checkpoint every {CHECKPOINT_PERIOD}, and strikes after iteration {STRIKE_AT};
+an elastic one has more iterations, to be trained while a node comes back.
 A scenario fails unless the job ends as it has to, at the same iteration, with every iteration once in
 metrics.json, with no pod left alive, and having trained no more iterations again than it may; where operators
 are struck, also unless each pod was made once, and each restart counted once. A scenario takes 40 s to two

@@ -37,6 +37,7 @@ class Scenario:
         pods: how many are made for the job from its beginning to its end, where that matters.
         restarts: how many the status counts, where that matters.
         operator: environment variables that somebody has given the operators meanwhile.
+        iterations: of the job.
         overrides, env, spec: of the job.
         volume: the size of a volume of its own for the output, where one is needed.
     """
@@ -53,6 +54,7 @@ class Scenario:
     pods: int | None = None
     restarts: int | None = None
     operator: Mapping[str, str] = field(default_factory=dict)
+    iterations: int = MAX_ITER
     overrides: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
     spec: Mapping[str, Any] = field(default_factory=dict)
@@ -83,7 +85,8 @@ class Outcome:
 def run(scenario: Scenario, release: Release, kubectl: Kubectl) -> Outcome:
     """Run a scenario to its end on a job of its own."""
     load = os.getloadavg()[0]
-    manifest = small(scenario.name, *scenario.overrides, env=dict(scenario.env), **scenario.spec)
+    overrides = (f"SOLVER.MAX_ITER {scenario.iterations}", *scenario.overrides)
+    manifest = small(scenario.name, *overrides, env=dict(scenario.env), **scenario.spec)
     with release.configured(scenario.operator), trial(release, kubectl, manifest, scenario.volume) as running:
         try:
             scenario.act(running)
@@ -119,9 +122,9 @@ def _wrong(scenario: Scenario, running: Trial, status: Mapping[str, Any]) -> lis
             f"ended as {status['phase']}: {json.dumps(status.get('failure', status.get('message')))}"
         )
     elif scenario.ends == "Succeeded":
-        if status.get("iteration") != MAX_ITER:
-            found.append(f"succeeded at iteration {status.get('iteration')} of {MAX_ITER}")
-        if running.trained.iterations() != list(range(MAX_ITER)):
+        if status.get("iteration") != scenario.iterations:
+            found.append(f"succeeded at iteration {status.get('iteration')} of {scenario.iterations}")
+        if running.trained.iterations() != list(range(scenario.iterations)):
             found.append(f"metrics.json has iterations {running.trained.iterations()}")
     failure = status.get("failure", {})
     if failure.get("reason") != scenario.failure:

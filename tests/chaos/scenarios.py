@@ -118,6 +118,21 @@ SCENARIOS = (
         within=NODE_GRACE + GANG,
     ),
     Scenario(
+        name="elastic-node-lost",
+        fault="loss of the node of node-001 of an elastic job, until it trains on alone; the node comes back",
+        act=strikes.training(strikes.lose_node_for_a_while),
+        cause=None,
+        within=GANG,
+        iterations=400,
+        spec={
+            "elasticPolicy": {"minNodes": 1, "maxNodes": 2},
+            # The replacement has to wait for the node.
+            "topologySpread": [
+                {"topologyKey": "kubernetes.io/hostname", "maxSkew": 1, "whenUnsatisfiable": "DoNotSchedule"}
+            ],
+        },
+    ),
+    Scenario(
         name="network-cut",
         fault="no packet passes between the nodes until the job restarts",
         act=strikes.training(strikes.cut_network),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from tests.chaos import control_plane, faults
 from tests.chaos.load import JobChurn
@@ -20,6 +21,8 @@ AWAY = 30.0
 """Seconds for which the API server is away, or refuses."""
 CUT = 10.0
 """Seconds for which a short cut of the network lasts."""
+SOME = 10
+"""Iterations that show that a gang trains."""
 MISSING_IMAGE = "localhost/detectron-trainer:not-yet"
 FORCE = ("--grace-period=0", "--force")
 
@@ -53,6 +56,21 @@ def cut_network_briefly(trial: Trial) -> None:
     time.sleep(CUT)  # it is the time apart that is tested
     network.heal()
     trial.repaired()
+
+
+def lose_node_for_a_while(trial: Trial) -> None:
+    """One pod trains while the node is away, two train when it is back."""
+    back = faults.lose_node(trial, 1)
+    trial.job.wait(_gave_node_up, 2 * MINUTES, "the node to be given up")
+    faults.wait_world(trial, 1, MINUTES)
+    trial.train(trial.trained.history.completed + SOME)
+    back()
+    faults.wait_world(trial, 2, 2 * MINUTES)
+    trial.train(trial.trained.history.completed + SOME)
+
+
+def _gave_node_up(status: Mapping[str, Any]) -> bool:
+    return any(told["reason"] == "NodeLost" for told in status.get("restartsByReason", ()))
 
 
 def fill_output(trial: Trial) -> None:
