@@ -6,6 +6,7 @@ Pods are run by a fake kubelet: no container is started.
 import itertools
 import json
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -208,6 +209,9 @@ def live(space: Space) -> None:
     """A life: the job runs, its second pod is replaced, its first one fails, it runs again and completes."""
     space.submit(maxBackoffSeconds=0)
     space.run(*GANG)
+    # Of what happens in one second the operator cannot tell what was first.
+    created = datetime.fromisoformat(space.api.get("pods", "job-0-0")["metadata"]["creationTimestamp"])
+    space.wait(lambda: datetime.now(UTC) - created > timedelta(seconds=1), "the next second")
     space.kubelet.end("job-0-1", 137)
     space.await_pods(*GANG, "job-0-1r1")
     space.kubelet.run("job-0-1r1")
