@@ -83,6 +83,18 @@ def test_the_time_that_a_gang_stood_idle_is_lost_to_what_ended_it() -> None:
     assert account(life)["runningSeconds"] == 60
 
 
+def test_numbers_are_not_set_back_to_what_an_earlier_attempt_has_left() -> None:
+    """An operator that has just started has only the last words of pods that ended, for a moment."""
+    life, left = running(), failed(reason="ProcessFailed")
+    life.step([left, *gang()[1:]])
+    life.step([left, *gang(1)])
+    life.now = after(100)
+    life.step([left, *gang(1)], told(57, attempt=1, at=100, trained=57))
+    life.now = after(200)
+    life.step([left, *gang(1)])
+    assert life.status["iteration"] == 57
+
+
 def test_a_suspension_is_no_loss() -> None:
     life = running()
     life.now = after(10)

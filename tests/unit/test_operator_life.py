@@ -158,6 +158,19 @@ class Life(Operated):
         for pod in filter(pending, self.world.pods.values()):
             self.world.change(pod.name, phase="Running")
 
+    @rule()
+    def nothing_is_in_the_way(self) -> None:
+        """Whatever is to be done first is done, and the gang runs: most of what can go wrong begins here."""
+        self.world.catch_up()
+        for _ in range(FIXED_POINT):
+            self.reconcile()
+            self.world.finish_deletions()
+            for pod in self.world.pods.values():
+                if pod.checks and pod.alive:
+                    self._succeed(pod.name)
+                elif pod.phase == "Pending":
+                    self.world.change(pod.name, bound=True, phase="Running")
+
     @there_is(alive)
     @rule(data=st.data(), said=VERDICTS, disrupted=st.booleans())
     def pod_fails(self, data: st.DataObject, said: dict[str, Any] | None, disrupted: bool) -> None:
@@ -258,6 +271,8 @@ class Life(Operated):
         settled = self._plan()
         assert (settled.create, settled.delete, settled.status, settled.events) == ((), (), None, ())
         surplus = [p for p in self.world.gang if p.index >= self.raw["spec"]["numNodes"] and p.alive]
+        if self.status["phase"] == "Succeeded":
+            surplus = []  # they end by themselves, or soon
         assert all(pod.deleting for pod in surplus)
         assert settled.requeue_after is None or settled.requeue_after > 0
 

@@ -168,13 +168,17 @@ def assemble(job: TrainingJob, history: History, pods: Iterable[Pod]) -> Gang:
     )
 
 
-def latest_progress(gang: Gang, polled: Progress | None) -> Progress | None:
-    """The newest document: of the latest attempt whose rank 0 has spoken, by a poll or as its last words."""
+def latest_progress(gang: Gang, polled: Progress | None, known: int) -> Progress | None:
+    """The newest document: of the latest attempt whose rank 0 has spoken, by a poll or as its last words.
+
+    Args:
+        known: the latest attempt of which the status has numbers; they outlive a document that is gone.
+    """
     sources = [gang.finisher] if gang.finisher else [pod for pod in gang.pods if pod.index == 0]
     attempts = {pod.attempt for pod in sources} | {gang.attempt}
     documents = [document for document in (*map(last_words, sources), polled) if document]
     return max(
-        (document for document in documents if document.attempt in attempts),
+        (document for document in documents if document.attempt in attempts and document.attempt >= known),
         key=lambda document: (document.attempt, document.last_updated_time),
         default=None,
     )

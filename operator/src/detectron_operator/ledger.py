@@ -95,6 +95,11 @@ class Ledger:
         return self.pending + self.running + sum(loss.down for loss in self.losses.values())
 
     @property
+    def newest(self) -> int:
+        """The latest attempt whose trainer has told of its work."""
+        return self.told.attempt if self.told else 0
+
+    @property
     def percentage(self) -> int:
         """Useful seconds in a hundred active ones; 0 before the first."""
         return min(100, 100 * self.useful // self.active) if self.active else 0

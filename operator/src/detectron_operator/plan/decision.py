@@ -45,7 +45,7 @@ def plan(
         return Plan()
     stored = statuses.read(job.status)
     gang = assemble(job, stored.history, pods)
-    told = latest_progress(gang, progress)
+    told = latest_progress(gang, progress, known=ledger.read(job.status).newest)
     s = Situation(
         job=job,
         stored=stored,
