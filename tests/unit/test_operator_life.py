@@ -105,13 +105,14 @@ class Life(Operated):
         checked=st.booleans(),
         policy=st.fixed_dictionaries(
             {
-                "suspend": st.booleans(),
+                "suspend": st.sampled_from([False, False, False, True]),
                 "maxBackoffSeconds": st.sampled_from([0, 10, 300]),
                 "cleanPodPolicy": st.sampled_from(["Running", "All"]),
                 "failurePolicy": st.fixed_dictionaries({"rules": RULES}),
             }
         ),
         deadlines=DEADLINES,
+        runs=st.sampled_from([True, True, False]),
     )
     def create_job(
         self,
@@ -122,6 +123,7 @@ class Life(Operated):
         checked: bool,
         policy: dict[str, Any],
         deadlines: dict[str, int],
+        runs: bool,
     ) -> None:
         self.size, self.limit, self.within = size, limit, within
         bounds = {"minNodes": 1, "maxNodes": size} if elastic else {}
@@ -131,6 +133,8 @@ class Life(Operated):
             "preflight": self.raw["spec"]["preflight"] | {"enabled": checked},
             "runPolicy": {**policy, "backoffLimit": limit, **deadlines},
         }
+        if runs:
+            self.nothing_is_in_the_way()
 
     # The cluster.
 
@@ -187,6 +191,14 @@ class Life(Operated):
         for _ in range(FIXED_POINT):
             self.reconcile()
             self.world.finish_deletions()
+
+    @there_is(running)
+    @rule(data=st.data())
+    def a_running_pod_is_deleted_and_its_kubelet_is_slow(self, data: st.DataObject) -> None:
+        self.world.stop(self._draw(data, running), 30)
+        for _ in range(FIXED_POINT):
+            self.reconcile()
+            self.never_two_pods_at_one_index()
 
     @there_is(running)
     @rule(data=st.data())
