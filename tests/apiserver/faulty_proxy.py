@@ -49,6 +49,7 @@ class FaultyProxy:
     Attributes:
         requests: everything that was forwarded.
         refuse: called with each request; a status code means that it is answered with that instead.
+        delay: called with each request; so many seconds later it is forwarded or refused.
         retry_after: seconds that a refusal asks to wait; None says nothing.
         refused: when each request was refused, in monotonic seconds.
         after_write: called when the API server has answered a write, before the operator hears of it.
@@ -61,6 +62,7 @@ class FaultyProxy:
         self._tls.load_cert_chain(*certificate.write(plane.directory / "proxy"))
         self.requests: list[Request] = []
         self.refuse: Callable[[Request], int | None] = lambda _: None
+        self.delay: Callable[[Request], float] = lambda _: 0.0
         self.retry_after: int | None = None
         self.refused: list[tuple[float, Request]] = []
         self.after_write: Callable[[Request], None] = lambda _: None
@@ -158,6 +160,7 @@ class FaultyProxy:
 
     async def _handle(self, incoming: web.Request) -> web.StreamResponse:
         asked = Request(incoming.method, incoming.path, incoming.query_string)
+        await asyncio.sleep(self.delay(asked))
         code = self.refuse(asked)
         if code is not None:
             self.refused.append((time.monotonic(), asked))

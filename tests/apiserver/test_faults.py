@@ -179,6 +179,40 @@ class TestApiServer:
         assert len(refused) == 5
         assert space.pods() == list(GANG)
 
+    def test_that_never_answers_a_request_is_asked_again(
+        self, space: Space, proxy: FaultyProxy, start_operator: StartOperator, tmp_path: Path
+    ) -> None:
+        start_operator(proxy.kubeconfig(tmp_path / "kubeconfig"), request_timeout=1)
+        hung: list[Request] = []
+
+        def delay(request: Request) -> float:
+            kind = (request.method, request.path.rsplit("/", 1)[-1])
+            if kind in (("POST", "pods"), ("PATCH", "status")) and kind not in [
+                (other.method, other.path.rsplit("/", 1)[-1]) for other in hung
+            ]:
+                hung.append(request)
+                return 3600
+            return 0
+
+        proxy.delay = delay
+        space.submit()
+        space.run(*GANG)
+        assert {request.method for request in hung} == {"POST", "PATCH"}
+        assert len([w for w in space.audit.writes() if str(w) == "create pods" and w.code == 201]) == 2
+
+    def test_that_answers_two_seconds_late_is_only_slower(
+        self, space: Space, proxy: FaultyProxy, proxied: Operator
+    ) -> None:
+        space.wait(lambda: proxy.open_watches == 2, "both watches")
+        proxy.delay = lambda _: 2.0
+        space.submit()
+        space.run(*GANG)
+        space.kubelet.end("job-0-1", 0)
+        space.kubelet.end("job-0-0", 0, progress(100, verdict=DONE))
+        space.await_status(phase="Succeeded", timeout=30)
+        assert len([w for w in space.audit.writes() if str(w) == "create pods"]) == 2
+        assert proxied.health() == (200, '{"ailments": []}')
+
 
 class TestStoredUnderALaxerSchema:
     def test_a_malformed_job_fails_and_others_are_served(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
+from socketserver import BaseRequestHandler, ThreadingTCPServer
 
 from detectron_operator.kube.client import CONNECTIONS
 from detectron_operator.kube.gate import SHARE
@@ -166,3 +169,70 @@ def test_ten_thousand_warnings_of_a_pod_that_cannot_be_prepared(space: Space, op
         assert len(stormy) < 20 * TRIES, space.status("hostile")["message"]
     assert max(stormy) <= max(calm) + DELAY
     assert largest(operator.process.pid) <= before + 32
+
+
+class Mute(BaseRequestHandler):
+    """Takes a question and says nothing until whoever asked has left."""
+
+    def handle(self) -> None:
+        with contextlib.suppress(ConnectionError):
+            while self.request.recv(4096):
+                pass
+
+
+class Endless(BaseRequestHandler):
+    """Says on and on until whoever asked has left."""
+
+    def handle(self) -> None:
+        with contextlib.suppress(ConnectionError):
+            self.request.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+            while True:
+                self.request.sendall(b" " * 2**16)
+
+
+@contextlib.contextmanager
+def serving(address: str, port: int, handler: type[BaseRequestHandler]) -> Iterator[None]:
+    """A server in this process."""
+    with ThreadingTCPServer((address, port), handler) as server:
+        threading.Thread(target=server.serve_forever, name=handler.__name__).start()
+        try:
+            yield
+        finally:
+            server.shutdown()
+
+
+def progress_latencies(space: Space, trainer: FakeTrainer, first: int) -> list[float]:
+    """Seconds from a job's iteration until its status says so, of some in a row."""
+    found = []
+    for iteration in range(first, first + TRIES):
+        began = time.monotonic()
+        trainer.document = progress(iteration)
+        space.await_status("good", iteration=iteration)
+        found.append(time.monotonic() - began)
+    return found
+
+
+def test_progress_that_never_comes_and_progress_without_end(
+    space: Space, start_operator: StartOperator
+) -> None:
+    with (
+        FakeTrainer() as trainer,
+        serving("127.2.0.1", trainer.port, Mute),
+        serving("127.2.0.2", trainer.port, Endless),
+    ):
+        operator = start_operator(progress_port=trainer.port)
+        space.submit("good", nodes=1)
+        space.await_pods("good-0-0")
+        space.kubelet.run("good-0-0", ip="127.0.0.1")
+        space.await_status("good", phase="Running")
+        calm, calm_progress = latencies(space, "calm"), progress_latencies(space, trainer, 1)
+        for number in range(8):
+            name = f"hostile-{number}"
+            space.submit(name, nodes=1)
+            space.wait(lambda name=name: space.api.find("pods", f"{name}-0-0"), f"{name}'s pod")  # type: ignore[misc]
+            space.kubelet.run(f"{name}-0-0", ip=f"127.2.0.{1 + number % 2}")
+            space.await_status(name, phase="Running")
+        assert max(latencies(space, "stormy")) <= max(calm) + DELAY
+        assert max(progress_latencies(space, trainer, 11)) <= max(calm_progress) + DELAY
+        assert all("iteration" not in space.status(f"hostile-{number}") for number in range(8))
+        assert operator.health() == (200, '{"ailments": []}')
