@@ -112,6 +112,24 @@ def test_retries_double_up_to_a_bound_and_begin_anew_after_a_success() -> None:
     run(scenario())
 
 
+def test_what_met_a_change_is_tried_at_once_and_then_less_and_less_often() -> None:
+    async def scenario() -> None:
+        loop, keys, times = asyncio.get_running_loop(), queue(), []
+        keys.add(A)
+        for tried in range(4):
+            await keys.get()
+            times.append(loop.time())
+            if tried == 2:
+                keys.succeeded(A)
+                keys.add(A)
+            else:
+                keys.again(A)
+            keys.done(A)
+        assert times == [0, 0, FIRST_BACKOFF, FIRST_BACKOFF]
+
+    run(scenario())
+
+
 def test_retries_spread_over_half_their_delay() -> None:
     async def scenario() -> None:
         assert queue(jitter=0.0).retry(A) == FIRST_BACKOFF / 2

@@ -208,7 +208,7 @@ class Engine:
             await self._controller.reconcile(key)
         except ConflictError as error:
             logger.debug("%s changed meanwhile: %s", key, error)
-            self._queue.add(key)
+            self._queue.again(key)
             return "conflict"
         except ChildRefusedError as refused:
             delay = self._queue.retry(key)

@@ -83,6 +83,14 @@ class WorkQueue:
         self.add_after(key, delay)
         return delay
 
+    def again(self, key: Key) -> None:
+        """Have a key that met another's change worked on at once; if it does so again, as by `retry`."""
+        if key in self._failures:
+            self.retry(key)
+        else:
+            self._failures[key] = 0
+            self.add(key)
+
     def succeeded(self, key: Key) -> None:
         """Forget the key's failures."""
         self._failures.pop(key, None)
