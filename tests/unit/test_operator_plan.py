@@ -603,6 +603,15 @@ EVICTED = failed(1, conditions=[{"type": "DisruptionTarget", "status": "True"}])
 
 
 class TestReplacement:
+    def test_one_that_takes_too_long_when_the_job_is_suspended_is_no_reason_to_look_at_once(self) -> None:
+        life, held = running(), pod(0, 1, deleting=True, conditions=unreachable(0))
+        life.step([pod(0, 0), held])
+        life.now = after(600)
+        life.suspend(True)
+        for _ in range(4):
+            step = life.step([pod(0, 0), held])
+        assert step.requeue_after is None or step.requeue_after > 0
+
     @pytest.mark.parametrize(
         ("lost", "restarts"),
         [

@@ -74,11 +74,12 @@ def overdue(s: Situation) -> Ending | None:
 
 
 def patience_left(s: Situation) -> float | None:
-    """Seconds until `overdue`, None where nothing is being replaced."""
+    """Seconds until `overdue`, None where nothing is being replaced, or where it is overdue already."""
     since = statuses.true_since(s.job.status, "Restarting")
     if since is None or not s.history.replacements:
         return None
-    return max((since + PATIENCE - s.now).total_seconds(), 0.0)
+    left = (since + PATIENCE - s.now).total_seconds()
+    return left if left > 0 else None
 
 
 def _left(s: Situation) -> int:
