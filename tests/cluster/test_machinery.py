@@ -154,7 +154,7 @@ def test_up_makes_a_new_cluster_when_every_process_was_killed(running: Cluster) 
         kind, _, pid = line.partition(" ")
         if kind == "process":
             os.kill(int(pid), signal.SIGKILL)
-    assert "stopped" in cluster.status().values()
+    wait_until(lambda: "stopped" in cluster.status().values(), 20, "the last thread of a program to end")
 
     again = cluster.up()
 
