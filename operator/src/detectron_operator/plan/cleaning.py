@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from detectron_operator import reasons, shape
@@ -22,11 +23,11 @@ Restarts that do not count are without end, and so are an elastic gang's replace
 def clean_up(s: Situation) -> Plan:
     """Free what a finished job still holds; its numbers change only while its last pods are ending."""
     completed = shape.time(s.job.status.get("completionTime"), "status.completionTime")
-    live = s.job.spec.run_policy.time_to_live
-    if live is not None and s.now >= completed + live:
+    left = left_to_live(s.job.status, s.job.spec.run_policy.time_to_live, s.now)
+    if left is not None and left <= 0:
         return Plan(delete_job=True)
     status = _last_numbers(s)
-    waits = [] if live is None else [(completed + live - s.now).total_seconds()]
+    waits = [] if left is None else [left]
     linger = _left_to_linger(s, completed)
     if linger > 0:
         waits.append(linger)
@@ -35,6 +36,13 @@ def clean_up(s: Situation) -> Plan:
         delete=() if linger > 0 else _pods_to_stop(s, settled=status is None),
         requeue_after=min(waits, default=None),
     )
+
+
+def left_to_live(status: Mapping[str, object], live: timedelta | None, now: datetime) -> float | None:
+    """Seconds until a finished job is deleted, which lives so long after its end; None where it stays."""
+    if live is None:
+        return None
+    return (shape.time(status.get("completionTime"), "status.completionTime") + live - now).total_seconds()
 
 
 def outdated(s: Situation) -> tuple[DeletePod, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from detectron_operator import ledger, numbers, reasons, shape
 from detectron_operator import status as statuses
@@ -18,6 +18,7 @@ from detectron_operator.ending import last_words
 from detectron_operator.gang import replica_statuses
 from detectron_operator.loss import is_lost, next_loss
 from detectron_operator.observed import Pod
+from detectron_operator.plan.cleaning import left_to_live
 from detectron_operator.plan.deleting import FAILURE_GRACE_SECONDS, deletions
 from detectron_operator.progress import Progress
 from detectron_operator.shape import ShapeError
@@ -151,7 +152,5 @@ def _clean_up(spec: object, job: _Remains) -> Plan:
         live = run_policy(shape.mapping(spec, "spec")).time_to_live
     except ShapeError:
         return Plan()
-    if live is None:
-        return Plan()
-    left = shape.time(job.status.get("completionTime"), "status.completionTime") + live - job.now
-    return Plan(requeue_after=left.total_seconds()) if left > timedelta() else Plan(delete_job=True)
+    left = left_to_live(job.status, live, job.now)
+    return Plan(delete_job=True) if left is not None and left <= 0 else Plan(requeue_after=left)
