@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import itertools
 import json
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 
+from tests.chaos.background import Background
 from tests.cluster.waiting import wait_until
 
 _PERIOD = 0.02
@@ -52,24 +51,13 @@ class IterationHistory:
         return end - since if longest >= INTERRUPTION else None
 
 
-class IterationWatch:
+class IterationWatch(Background):
     """While entered, keeps the `history` of the run that writes `file`."""
 
     def __init__(self, file: Path, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__("iterations")
         self.history = IterationHistory()
         self._file, self._clock = file, clock
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="iterations", daemon=True)
-
-    def __enter__(self) -> IterationWatch:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._over.set()
-        self._thread.join()
 
     def wait(self, completed: int, timeout: float) -> None:
         """Wait until so many iterations are complete."""
@@ -79,7 +67,7 @@ class IterationWatch:
         """The iterations of the file as it is now, in its order."""
         return list(parse(self._text()))
 
-    def _watch(self) -> None:
+    def _run(self) -> None:
         text = ""
         while not self._over.wait(_PERIOD):
             latest = self._text()

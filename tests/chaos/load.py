@@ -10,6 +10,7 @@ from typing import Any
 import urllib3
 
 from tests.apiserver.api import Api, ApiError
+from tests.chaos.background import Background
 from tests.chaos.trial import small
 from tests.cluster.kubectl import Kubectl
 
@@ -20,7 +21,7 @@ ALIVE = 50
 _LABEL = "load"
 
 
-class JobChurn:
+class JobChurn(Background):
     """While entered, creates a job of two pods every `PERIOD` and deletes the oldest; none is left then.
 
     Their pods find no node: they cost what a control plane has to do for them, and no more of the machine.
@@ -30,28 +31,22 @@ class JobChurn:
     """
 
     def __init__(self, kubeconfig: Path, kubectl: Kubectl) -> None:
+        super().__init__("churn")
         self._api = Api(kubeconfig, kubectl.namespace or "default")
         self._kubectl = kubectl
         self.full = threading.Event()
         """Set when there are `ALIVE` jobs and the first has been deleted."""
-        self._over = threading.Event()
         self._failure: Exception | None = None
-        self._thread = threading.Thread(target=self._churn, name="churn", daemon=True)
-
-    def __enter__(self) -> JobChurn:
-        self._thread.start()
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._over.set()
-        self._thread.join()
+        super().__exit__(kind, error, trace)
         self._kubectl("delete", "dtj", "--selector", _LABEL)
         if self._failure is not None:
             raise self._failure
 
-    def _churn(self) -> None:
+    def _run(self) -> None:
         number = 0
         try:
             while not self._over.wait(PERIOD):

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any
 
 import urllib3
 
 from tests.apiserver.api import Api, ApiError
+from tests.chaos.background import Background
 
 _PERIOD = 0.1
 
@@ -42,24 +41,13 @@ class Seen:
         return [self.status.get(name) for name in told], conditions
 
 
-class StatusWatch:
+class StatusWatch(Background):
     """While entered, collects each new verdict of the operator on one job."""
 
     def __init__(self, api: Api, job: str, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__("statuses")
         self.seen: list[Seen] = []
         self._api, self._job, self._clock = api, job, clock
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="statuses", daemon=True)
-
-    def __enter__(self) -> StatusWatch:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._over.set()
-        self._thread.join()
 
     @property
     def latest(self) -> Mapping[str, Any]:
@@ -74,7 +62,7 @@ class StatusWatch:
         """The different reasons of restarts, suspensions and the end, in order."""
         return list(dict.fromkeys(seen.cause for seen in self.seen if seen.at > since and seen.cause))
 
-    def _watch(self) -> None:
+    def _run(self) -> None:
         while not self._over.wait(_PERIOD):
             try:
                 job = self._api.find("detectrontrainingjobs", self._job)
