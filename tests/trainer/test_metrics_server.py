@@ -1,5 +1,6 @@
 """The metrics server under clients that are slow, idle, many or no HTTP clients at all."""
 
+import errno
 import gzip
 import json
 import logging
@@ -338,8 +339,13 @@ def test_a_certificate_that_is_none_is_told(encrypted: Transport, broken: str) -
 
 
 def half_close(client: socket.socket) -> None:
-    """Say no more, and still listen."""
-    socket.socket.shutdown(client, socket.SHUT_WR)
+    """Say no more, and still listen; a connection that the server has reset by now is told as such."""
+    try:
+        socket.socket.shutdown(client, socket.SHUT_WR)
+    except OSError as error:
+        if error.errno == errno.ENOTCONN:  # what a reset that came before leaves, and no ConnectionError
+            raise ConnectionResetError(error.errno, error.strerror) from error
+        raise
 
 
 def read_until_closed(client: socket.socket) -> bytes:
