@@ -36,7 +36,7 @@ IN_RUNS = (
         trap="Nobody listens to SIGTERM",
         naive="nobody listens",
         file=f"{TRAINER}/gang/stop.py",
-        old="for number in (signal.SIGTERM, signal.SIGINT):",
+        old="for number in _STOPS:",
         new="for number in ():",
         test="tests/trainer/test_resume.py::test_a_stop_on_one_rank_saves_and_loses_nothing",
         symptom="{'reason': 'ProcessFailed'} != {'reason': 'Preempted'}",

@@ -175,3 +175,57 @@ def test_own_keypoints(launcher: Launcher, tmp_path: Path) -> None:
     assert all("loss_keypoint" in row for row in run.rows)
     values = {metric["name"] for metric in run.message["evaluation"]["metrics"]}
     assert "tickets_validation/keypoints/AP50" in values
+
+
+STUBBORN = """
+import os, signal, sys
+import torch
+import torch.distributed as dist
+from detectron2.utils.events import EventStorage
+
+
+def main(cfg, resume):
+    kind, asked = os.environ["KIND"], []
+    signal.signal(signal.SIGTERM, lambda *_: asked.append(True))
+    if kind == "silent":
+        os.kill(os.getpid(), signal.SIGTERM)
+        return
+    with EventStorage(0) as storage:
+        for iteration in range(cfg.SOLVER.MAX_ITER):
+            storage.iter = iteration
+            if iteration == 2 and kind != "takes down" and dist.get_rank() == dist.get_world_size() - 1:
+                os.kill(os.getpid(), signal.SIGTERM)
+            anyone = torch.tensor([len(asked)])
+            dist.all_reduce(anyone)
+            if anyone and kind == "exits":
+                sys.exit(0)
+            if anyone and kind == "returns":
+                return
+    if kind == "takes down":
+        dist.destroy_process_group()
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "processes", "reason", "iteration"),
+    [
+        ("returns", 2, "Preempted", 3),
+        ("exits", 1, "Preempted", 2),
+        ("silent", 1, "Preempted", 0),
+        ("goes on", 1, "Completed", 6),
+        ("takes down", 2, "Completed", 6),
+    ],
+)
+def test_code_that_takes_the_signal_to_stop_itself(
+    launcher: Launcher, digits: Path, tmp_path: Path, kind: str, processes: int, reason: str, iteration: int
+) -> None:
+    """However it leaves then, the job is complete after its last iteration only."""
+    (tmp_path / "stubborn.py").write_text(STUBBORN)
+    manifest = example("plain-loop")
+    manifest["spec"] |= {"trainer": "stubborn:main"}
+    search = os.pathsep.join([str(tmp_path), str(ROOT), os.environ.get("PYTHONPATH", "")])
+    environment = {**paths(digits), "KIND": kind, "PYTHONPATH": search}
+    run = launcher.run(manifest, processes=processes, environment=environment)
+    assert run.verdict["reason"] == reason, run.log
+    assert (run.process.returncode == 0) == (reason == "Completed")
+    assert run.verdict.get("iteration", run.message["iteration"]) == iteration

@@ -49,6 +49,11 @@ class World:
     def speaks_for_pod(self) -> bool:
         return self.local_rank == 0
 
+    @property
+    def can_talk(self) -> bool:
+        """False once the user's code has taken the process group down, as programs do in the end."""
+        return dist.is_initialized()
+
     def barrier(self) -> None:
         """Wait for all ranks, for as long as `CONTROL_TIMEOUT`."""
         dist.barrier(group=self.control)
@@ -129,7 +134,8 @@ def join(environment: Mapping[str, str], device_type: str) -> Iterator[World]:
         control=control,
         store=store,
     )
-    dist.destroy_process_group()
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def _own_device(device_type: str, local_rank: int, local_size: int) -> torch.device:

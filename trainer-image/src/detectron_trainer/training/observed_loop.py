@@ -68,6 +68,11 @@ class ObservedLoop:
         self._completed = -1
         self._saved = -1
 
+    @property
+    def reached(self) -> int:
+        """Iterations that are complete or saved, as far as the loop has let know; -1 if it has not."""
+        return max(self._completed, self._saved)
+
     @contextmanager
     def observed(self) -> Iterator[None]:
         """Observe the loop that runs inside.
@@ -146,6 +151,7 @@ class ObservedLoop:
             if self._storage is not None and storage is self._storage:
                 completed = min(storage.iter + 1, self._max_iter)
                 if error[0] is None and completed > self._completed:
+                    self._completed = completed
                     self._reporter.completed(completed)
                 # Without a vote: where one rank has failed, the others are not here.
                 self._report_evaluation(storage)

@@ -75,6 +75,23 @@ class OwnTraining:
         )
         with closing(reporter), loop.observed():
             self._call(cfg, loop, resume=completed > 0)
+        self._doubt_the_end(stop, max(completed, loop.reached))
+
+    def _doubt_the_end(self, stop: StopRequest, reached: int) -> None:
+        """Code that heeds SIGTERM by itself returns then as it does in the end: the iterations tell which.
+
+        Raises:
+            PreemptedError: a process was asked to stop, and not all are known to have got to the end.
+        """
+        world, max_iter = self._life.world, self._life.cfg.SOLVER.MAX_ITER
+        asked, early = stop.came(), reached < max_iter
+        if world.can_talk:
+            asked, early = world.any(asked), world.any(early)
+        if asked and early:
+            raise PreemptedError(
+                f"asked to stop, spec.trainer returned after iteration {reached} of {max_iter}",
+                iteration=reached,
+            )
 
     def _with_local_weights(self) -> CfgNode:
         """The config with weights that lie in this pod: one process of it has fetched them for all."""
@@ -107,6 +124,10 @@ class OwnTraining:
                 _train(trainer(cfg), loop, resume=resume)
             else:
                 cast(Callable[[CfgNode, bool], object], trainer)(cfg, resume)
+        except SystemExit as left:
+            # A process that left here would leave no verdict behind, and exit code 0 would be the job's end.
+            if left.code not in (None, 0):
+                raise RuntimeError(f"spec.trainer left by sys.exit({left.code!r})") from left
         except LoopStopped as stopped:
             raise PreemptedError(
                 f"stopped after iteration {stopped.completed} of {cfg.SOLVER.MAX_ITER}",
