@@ -17,7 +17,7 @@ from tests.unit.virtual_time import run
     ("code", "kind"),
     [
         (400, errors.RefusedError),
-        (401, errors.RefusedError),
+        (401, errors.UnavailableError),
         (403, errors.RefusedError),
         (404, errors.NotFoundError),
         (408, errors.UnavailableError),

@@ -42,6 +42,8 @@ COLLECT = (50_000, 20, 20)
 """When to look for garbage that refers to itself: what watches and lists bring in bulk is never such."""
 LEASE_QPS = 10
 """Requests a second about the Lease, at most."""
+LOGIN_QPS, LOGINS = 0.5, 3
+"""How often credentials that the API server has refused to a watch are taken anew."""
 
 logger = logging.getLogger("detectron_operator")
 
@@ -138,7 +140,9 @@ async def _work(
             "install the chart with crds.enabled, or kubectl apply -f crds/detectrontrainingjobs.yaml"
         )
     await kopf.operator(
-        registry=handlers.registry(client, engine, endpoints, stop),
+        registry=handlers.registry(
+            client, engine, endpoints, stop, RateLimit(LOGIN_QPS, LOGINS, time.monotonic)
+        ),
         settings=handlers.settings(),
         clusterwide=not settings.namespaces,
         namespaces=settings.namespaces,

@@ -18,6 +18,7 @@ from detectron_operator.endpoints import Endpoints
 from detectron_operator.engine.engine import Engine
 from detectron_operator.kube.client import Client
 from detectron_operator.kube.objects import Object
+from detectron_operator.kube.ratelimit import RateLimit
 
 IDLE = 0.2
 """Seconds after which kopf lets go of an object that is silent."""
@@ -60,7 +61,7 @@ def settings() -> kopf.OperatorSettings:
 
 
 def registry(
-    client: Client, engine: Engine, endpoints: Endpoints, stop_flag: asyncio.Event
+    client: Client, engine: Engine, endpoints: Endpoints, stop_flag: asyncio.Event, logins: RateLimit
 ) -> kopf.OperatorRegistry:
     """The handlers that connect kopf with the engine.
 
@@ -68,6 +69,8 @@ def registry(
         client: whose credentials kopf uses too.
         endpoints: stopped with the engine.
         stop_flag: the one that kopf itself waits for.
+        logins: how often kopf may take the credentials anew. While the API server takes nobody's, as when it
+            cannot look tokens up, kopf itself would ask again at once, without end.
     """
     found = kopf.OperatorRegistry()
 
@@ -84,6 +87,7 @@ def registry(
 
     @kopf.on.login(registry=found)
     async def login(**_: Any) -> kopf.AiohttpSession:
+        await logins.acquire()
         return kopf.AiohttpSession(
             server=client.server, aiohttp_session=await client.watching_session(engine.watch_relisted)
         )

@@ -5,8 +5,9 @@ KubeError
 ├── ConflictError           409: exists already, or changed since it was read
 ├── GoneError               410: the list's continuation is too old
 ├── TooLargeError           more bytes than were asked for: not read
-├── RefusedError            401, 403, 400, 422: asking again changes nothing
-└── UnavailableError        the server, or the way to it, is in trouble: ask again later
+├── RefusedError            403, 400, 422: asking again changes nothing
+└── UnavailableError        the server, or the way to it, is in trouble: ask again later; 401 too, which says
+    │                       nothing of the request: a token has just run out, or cannot be looked up
     └── TooManyRequestsError    429: not before `retry_after`
 """
 
@@ -87,7 +88,7 @@ def from_response(what: str, code: int, headers: Mapping[str, str], body: bytes)
         return _BY_CODE[code](what, code, message)
     return (
         UnavailableError(what, code, message)
-        if code >= 500 or code == 408
+        if code >= 500 or code in (401, 408)
         else RefusedError(what, code, message)
     )
 
