@@ -31,4 +31,4 @@ def test_a_job_gets_on_though_somebody_else_is_always_a_little_faster(
     space.kubelet.end("job-0-0", 0, progress(100, verdict=DONE))
     space.await_status(phase="Succeeded")
     codes = Counter(write.code for write in space.audit.writes() if write.verb == "patch")
-    assert codes[409] == 4 * codes[200]
+    assert codes[409] >= 4 * codes[200] > 0
