@@ -10,7 +10,7 @@ import pytest
 from detectron_operator.complaints import Complaint, latest, read
 from detectron_operator.observed import Pod
 from tests.unit.operator_objects import after, pod
-from tests.unit.test_operator_plan import Life
+from tests.unit.planned_life import Life
 
 
 def unprepared(*, at: float, index: int = 0) -> Pod:

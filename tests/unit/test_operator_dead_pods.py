@@ -5,7 +5,7 @@ from __future__ import annotations
 from detectron_operator.observed import Pod
 from detectron_operator.plan.cleaning import KEPT
 from tests.unit.operator_objects import after, failed, gang, pod, succeeded
-from tests.unit.test_operator_plan import Life, replacement, running
+from tests.unit.planned_life import Life, replacement, running
 
 
 def rejected(attempt: int) -> list[Pod]:

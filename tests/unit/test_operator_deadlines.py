@@ -26,7 +26,7 @@ from tests.unit.operator_objects import (
     suspended,
     work,
 )
-from tests.unit.test_operator_plan import GANG_1, Life, children, running
+from tests.unit.planned_life import GANG_1, Life, children, running
 
 
 def policy(**fields: object) -> dict[str, Any]:

@@ -19,8 +19,8 @@ from tests.unit.operator_objects import (
     unreachable,
     verdict,
 )
+from tests.unit.planned_life import TAKEN_AWAY, Life, running, spoken
 from tests.unit.test_operator_deadlines import told
-from tests.unit.test_operator_plan import TAKEN_AWAY, Life, running, spoken
 
 UNFORGIVING = suspended(False) | {
     "failurePolicy": {

@@ -26,8 +26,8 @@ from tests.unit.operator_objects import (
     succeeded,
     unreachable,
 )
+from tests.unit.planned_life import Life, running, spoken
 from tests.unit.telling import held_to_the_reference
-from tests.unit.test_operator_plan import Life, running, spoken
 
 ERROR = SpecError("spec.numNodes", "is 0, must lie in 1..512")
 

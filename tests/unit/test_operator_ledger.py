@@ -12,7 +12,7 @@ from detectron_operator.ledger import Ledger, Loss
 from detectron_operator.progress import Progress
 from detectron_operator.status import Stored
 from tests.unit.operator_objects import after, document, failed, gang, work
-from tests.unit.test_operator_plan import Life, running
+from tests.unit.planned_life import Life, running
 
 
 def told(iteration: int, attempt: int = 0, *, at: float = 0.0, **done: Any) -> Progress:

@@ -26,9 +26,9 @@ from tests.unit.operator_objects import (
     suspended,
     unreachable,
 )
+from tests.unit.planned_life import GANG_ONLY, TAKEN_AWAY, Life, running
 from tests.unit.telling import ROWS, documented, told
 from tests.unit.test_operator_deadlines import told as document
-from tests.unit.test_operator_plan import GANG_ONLY, TAKEN_AWAY, Life, running
 
 SOURCES = sorted(Path(detectron_operator.__file__).parent.rglob("*.py"))
 CHECKED = {"timeoutSeconds": 60, "resources": {}, "enabled": True}
