@@ -13,7 +13,7 @@ DETECTRON2 = $(shell sed -n 's/^ARG DETECTRON2=//p' trainer-image/Dockerfile)
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock sbom lint unit trainer trainer-upstream apiserver chart cluster test demo bench bench-trainer naive chaos matrix boards cluster-up cluster-down clean
+.PHONY: help setup lock sbom lint unit search trainer trainer-upstream apiserver chart cluster test demo bench bench-trainer naive chaos matrix boards cluster-up cluster-down clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -63,6 +63,9 @@ lint: $(SETUP) ## ruff, mypy --strict, import contracts
 
 unit: $(SETUP) ## Pure functions: plan, manifests, status, progress, config
 	$(BIN)/pytest -q tests/unit
+
+search: $(SETUP) ## Property tests on other examples each time, for minutes; what they find is printed as a program
+	$(BIN)/pytest -q -m hypothesis --hypothesis-profile=search --timeout=3600 tests/unit
 
 trainer: $(SETUP) ## Real Detectron2 under torchrun on this machine
 	$(BIN)/python -m tests.cluster build promtool

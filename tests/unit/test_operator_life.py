@@ -10,7 +10,6 @@ import json
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
 
@@ -314,4 +313,3 @@ class Life(Operated):
 
 
 TestLife = Life.TestCase
-TestLife.settings = settings(max_examples=250, stateful_step_count=40, deadline=None)

@@ -19,6 +19,7 @@ SIGN = {"contents": "read", "id-token": "write", "attestations": "write"}
 PERMISSIONS = {
     "ci/layer": READ,
     "ci/cluster": READ,
+    "nightly/search": READ,
     "release/version": READ,
     "release/checks": READ,
     "release/faults": READ,
