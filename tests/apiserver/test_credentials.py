@@ -76,7 +76,9 @@ def test_a_token_that_has_run_out_gives_way_to_the_next_one(
     refused_before = refusals(plane)
     plane.start()
 
-    space.run(*GANG)
+    for pod in GANG:
+        space.kubelet.run(pod)
+    space.await_status(phase="Running", timeout=60)
     space.submit("next", nodes=1)
     space.wait(lambda: "next-0-0" in space.pods(), "new work to be done", timeout=60)
     assert operator.process.poll() is None
@@ -104,6 +106,6 @@ def test_an_api_server_that_knows_nobody_for_a_while_is_asked_now_and_then(
     # Two watches and one job; kopf alone would come seven hundred times a second.
     assert asked <= 6 * OUTAGE
     space.submit("next", nodes=1)
-    space.wait(lambda: "next-0-0" in space.pods(), "new work to be done")
-    space.await_status(phase="Succeeded")
+    space.wait(lambda: "next-0-0" in space.pods(), "new work to be done", timeout=60)
+    space.await_status(phase="Succeeded", timeout=60)
     assert proxied.process.poll() is None
