@@ -26,6 +26,7 @@ _CONTAINER_LOGS = Path("/var/log/containers")
 _CNI_RESULTS = Path("/var/lib/cni/results")
 _SHIM_SOCKETS = Path("/run/containerd/s")
 _DEVICE_PLUGINS = Path("/var/lib/kubelet/device-plugins")
+DEVICE_PLUGIN_SOCKET = _DEVICE_PLUGINS / "kubelet.sock"
 
 
 def found() -> list[str]:

@@ -75,7 +75,7 @@ class LocalCluster:
             plane.result()
         say("control plane ready; starting kubelets, DNS and the service proxy")
         for node in self.nodes:
-            node.kubelet.start()
+            node.start_kubelet()
         self._proxy.start()
         self._dns.start()
         self._each_node(lambda node: node.load_images(images))

@@ -66,10 +66,26 @@ class Node:
 
         wait_until(answers, 30, f"containerd of {self.name} to listen")
 
+    def start_kubelet(self) -> None:
+        """Start the kubelet unless it runs, and wait until it listens for device plugins.
+
+        Every kubelet does so at the same path, whatever it is told: of two that begin at once one fails.
+        """
+        if self.kubelet.alive():
+            return
+        leftovers.DEVICE_PLUGIN_SOCKET.unlink(missing_ok=True)
+        self.kubelet.start()
+
+        def listens() -> bool:
+            self.kubelet.check()
+            return leftovers.DEVICE_PLUGIN_SOCKET.exists()
+
+        wait_until(listens, 30, f"the kubelet of {self.name} to listen for device plugins")
+
     def start(self) -> None:
         """Start what does not run of the node; it joins the cluster by itself."""
         self.start_runtime()
-        self.kubelet.start()
+        self.start_kubelet()
 
     def kill(self) -> None:
         """The node is lost: kubelet, containerd and every container die at once, and nothing is reported."""
