@@ -83,6 +83,19 @@ def cut_network(trial: Trial) -> None:
     network.cut(len(trial.cluster.nodes))
 
 
+def gather_operators(trial: Trial, index: int) -> None:
+    """Have all operators on the node of this pod; they spread again in the end."""
+    elsewhere = [node for node in trial.cluster.nodes if node.name != trial.node(index).name]
+    trial.undo.callback(trial.release.restart)
+    for node in elsewhere:
+        trial.kubectl("cordon", node.name)
+    try:
+        trial.release.restart()
+    finally:
+        for node in elsewhere:
+            trial.kubectl("uncordon", node.name)
+
+
 def fill_output(trial: Trial) -> Path:
     """Leave no room on the volume of the output; returns the file that takes it.
 

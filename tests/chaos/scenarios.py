@@ -16,6 +16,8 @@ NODE_GRACE = 20.0
 """The test cluster's node-monitor-grace-period."""
 HANG = 30.0 + 2 * 1.0
 """Seconds in which a hang is to be noticed: 30, and twice the p99 of an iteration, here less than 1."""
+PROBES = 10.0
+"""Seconds that the kubelet takes to find a pod not ready."""
 
 
 class Job(TypedDict):
@@ -139,6 +141,15 @@ SCENARIOS = (
         cause="ProgressDeadlineExceeded",
         repeats=CHECKPOINT_PERIOD,
         notice_within=HANG,
+    ),
+    Scenario(
+        name="network-cut-from-operator",
+        fault="the same, with all operators on the node of node-001",
+        act=strikes.cut_network_from_operator,
+        cause="ProgressDeadlineExceeded",
+        repeats=CHECKPOINT_PERIOD,
+        notice_within=HANG + PROBES,
+        iterations=400,
     ),
     Scenario(
         name="network-cut-briefly",

@@ -51,6 +51,14 @@ def cut_network(trial: Trial) -> None:
     network.heal()
 
 
+def cut_network_from_operator(trial: Trial) -> None:
+    """No operator hears from rank 0 how long it has waited, since none is on its side."""
+    trial.job.wait_phase("Running", 2 * MINUTES)
+    faults.gather_operators(trial, index=1)
+    trial.train()
+    cut_network(trial)
+
+
 def cut_network_briefly(trial: Trial) -> None:
     faults.cut_network(trial)
     time.sleep(CUT)  # it is the time apart that is tested

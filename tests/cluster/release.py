@@ -111,6 +111,16 @@ class Release:
             self.kubectl("rollout", "undo", deployment)
             self.kubectl("rollout", "status", deployment, "--timeout=120s", timeout=130)
 
+    def restart(self) -> None:
+        """Put new operators in the place of all, and wait until one of them leads."""
+        deployment = f"deployment/{NAME}"
+        self.kubectl("rollout", "restart", deployment)
+        self.kubectl("rollout", "status", deployment, "--timeout=120s", timeout=130)
+        pods = self.kubectl("get", "pods", "--selector", SELECTOR, "-o", "name")
+        wait_until(
+            lambda: f"pod/{self.holder().partition('_')[0]}" in pods.split(), 60, "a new one to lead", 0.3
+        )
+
     def kill(self) -> str:
         """SIGKILL the operator that leads; where the nodes are not ours, force its pod's deletion.
 

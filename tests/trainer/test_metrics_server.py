@@ -129,6 +129,25 @@ def test_metrics_in_the_format_that_is_asked_for(transport: Transport) -> None:
         )
 
 
+def test_health_is_that_training_gets_on(transport: Transport) -> None:
+    now = 0.0
+    progress = ProgressBoard(
+        Progress(phase=Phase.TRAINING, attempt=0, world_size=1, iteration=0, last_updated_time=NOW),
+        clock=lambda: NOW,
+        monotonic_clock=lambda: now,
+    )
+    with transport.serving(progress) as port:
+        for completed in range(1, 21):
+            now += 1
+            progress.complete_iteration(completed)
+        assert transport.get(port, "/healthz") == b"ok\n"
+        now += 60
+        with pytest.raises(urllib.error.HTTPError, match="503"):
+            transport.get(port, "/healthz")
+        progress.complete_iteration(21)
+        assert transport.get(port, "/healthz") == b"ok\n"
+
+
 def test_progress_is_the_document_of_the_schema(transport: Transport) -> None:
     progress = board()
     with transport.serving(progress) as port:

@@ -30,6 +30,29 @@ class Process:
             self.log.complete_iteration()
 
 
+@pytest.mark.parametrize(
+    ("phase", "iterations", "idle", "still"),
+    [
+        (Phase.TRAINING, ENOUGH, 8.9, False),
+        (Phase.TRAINING, ENOUGH, 9.1, True),
+        (Phase.TRAINING, ENOUGH - 1, 1000, False),
+        (Phase.EVALUATING, ENOUGH, 1000, False),
+        (Phase.CHECKPOINTING, ENOUGH, 1000, False),
+    ],
+)
+def test_training_that_takes_longer_than_two_slow_iterations_stands_still(
+    phase: Phase, iterations: int, idle: float, still: bool
+) -> None:
+    process = Process()
+    process.log.enter(Phase.TRAINING)
+    process.train(*[2] * iterations)
+    process.spend(idle)
+    progress = Progress(
+        phase=phase, attempt=0, world_size=1, iteration=9, last_updated_time=NOW, work=process.log.work()
+    )
+    assert progress.stands_still == still
+
+
 def test_time_goes_to_the_phase_that_it_is_spent_in() -> None:
     process = Process()
     process.spend(7)

@@ -4,7 +4,8 @@ The trainer's document tells how long rank 0 has not got on; a rank that hangs s
 exchange of gradients. The thread that serves the document lives on while the one that trains hangs. Where
 the whole process stands still it takes connections and does not answer, neither the operator nor the kubelet,
 which finds the pod not ready. Neither silence alone says so: a network policy may keep the operator away, and
-a process that is being started anew refuses connections.
+a process that is being started anew refuses connections. Where a network is cut that the operator needs too,
+rank 0 tells the kubelet that it does not get on, and so the pod is not ready either.
 """
 
 from __future__ import annotations

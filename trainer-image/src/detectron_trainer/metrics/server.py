@@ -36,6 +36,8 @@ _logger = logging.getLogger(__name__)
 class MetricsServer:
     """Serves ``/metrics`` of `registry`, ``/progress`` of `board` (404 without one) and ``/healthz``.
 
+    ``/healthz`` is 503 while the training that `board` shows stands still.
+
     A port that is taken must not end a training run: the server then takes any free one, with a warning.
     With a `certificate` it serves TLS alone.
 
@@ -109,6 +111,14 @@ def _application(registry: CollectorRegistry, board: ProgressBoard | None) -> WS
         if path == "/metrics":
             return metrics(environ, start_response)
         if path == "/healthz":
+            # Told to the kubelet, which reaches the pod where the operator may not.
+            if board is not None and board.snapshot().stands_still:
+                return _answer(
+                    start_response,
+                    HTTPStatus.SERVICE_UNAVAILABLE,
+                    "text/plain; charset=utf-8",
+                    "no progress\n",
+                )
             return _answer(start_response, HTTPStatus.OK, "text/plain; charset=utf-8", "ok\n")
         if path == "/progress" and board is not None:
             return _answer(start_response, HTTPStatus.OK, "application/json", board.snapshot().to_json())

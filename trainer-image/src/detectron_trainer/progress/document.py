@@ -20,7 +20,7 @@ from detectron_trainer.progress.values import (
     whole_seconds,
     without_nones,
 )
-from detectron_trainer.progress.work import Work
+from detectron_trainer.progress.work import HICCUP_SECONDS, Work
 
 T = TypeVar("T")
 
@@ -68,6 +68,13 @@ class Progress:
         if self.iteration >= self.max_iterations:
             return 100
         return self.iteration * 100 // self.max_iterations
+
+    @property
+    def stands_still(self) -> bool:
+        """Whether an iteration takes far longer than the slow ones, once it is known what those take."""
+        if self.phase is not Phase.TRAINING or self.work is None or self.work.slow_iteration is None:
+            return False
+        return self.work.idle > 2 * self.work.slow_iteration + HICCUP_SECONDS
 
     def to_json(self, limit: int = BYTE_LIMIT) -> str:
         """One JSON document of at most `limit` bytes as UTF-8.

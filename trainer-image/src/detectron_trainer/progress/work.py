@@ -20,6 +20,9 @@ WINDOW = 1000
 ENOUGH = 10
 """Fewer iterations than these say little of the slow ones among them."""
 
+HICCUP_SECONDS = 5.0
+"""How much longer than two slow iterations one may take before it counts as no progress."""
+
 TIMED = (Phase.STARTING, Phase.TRAINING, Phase.EVALUATING, Phase.CHECKPOINTING)
 
 
