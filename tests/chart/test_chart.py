@@ -113,6 +113,16 @@ def test_operators_go_to_different_nodes_where_they_can() -> None:
     assert "topologySpreadConstraints" not in str(template({"topologySpreadConstraints": []}))
 
 
+@pytest.mark.parametrize("seconds", [10, 60])
+def test_operators_leave_a_lost_node_soon_whatever_else_they_tolerate(seconds: int) -> None:
+    system = {"key": "system", "operator": "Exists"}
+    values = {"tolerations": [system], **({} if seconds == 10 else {"lostNodeSeconds": seconds})}
+    lost = {"operator": "Exists", "effect": "NoExecute", "tolerationSeconds": seconds}
+    keys = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
+    pod = only(template(values), "Deployment")["spec"]["template"]["spec"]
+    assert pod["tolerations"] == [*({"key": key} | lost for key in keys), system]
+
+
 def test_a_spread_of_one_s_own_keeps_its_selector() -> None:
     by_zone = {"maxSkew": 2, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule", "minDomains": 3}
     chosen = {"labelSelector": {"matchLabels": {"team": "vision"}}}

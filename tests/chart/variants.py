@@ -56,6 +56,7 @@ VARIANTS: dict[str, Values] = {
         "podLabels": {"team": "vision"},
         "nodeSelector": {"pool": "system"},
         "tolerations": [{"key": "system", "operator": "Exists"}],
+        "lostNodeSeconds": 30,
         "affinity": {"nodeAffinity": {}},
         "priorityClassName": "system-cluster-critical",
         "resources": {"limits": {"memory": "1Gi"}},

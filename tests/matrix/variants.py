@@ -167,6 +167,7 @@ _ON: Mapping[str, Any] = {
     "podLabels": {"team": "vision"},
     "nodeSelector": {"kubernetes.io/os": "linux"},
     "tolerations": [{"key": "operators", "operator": "Exists"}],
+    "lostNodeSeconds": 30,
     "affinity": {
         "nodeAffinity": {
             "requiredDuringSchedulingIgnoredDuringExecution": {
