@@ -106,6 +106,25 @@ def test_the_first_interruption_asks_the_child_to_stop(tmp_path: Path) -> None:
     assert watcher.interruptions.received == [signal.SIGINT]
 
 
+@pytest.mark.parametrize(
+    ("received", "first"),
+    [
+        ([], None),
+        ([signal.SIGINT, signal.SIGHUP], signal.SIGINT),
+        ([signal.SIGPIPE, signal.SIGINT], signal.SIGPIPE),
+        ([signal.SIGHUP, signal.SIGPIPE], signal.SIGHUP),
+        ([signal.SIGPIPE, signal.SIGHUP], signal.SIGHUP),
+        ([signal.SIGINT, signal.SIGPIPE, signal.SIGHUP], signal.SIGINT),
+    ],
+)
+def test_a_terminal_that_hangs_up_is_told_before_the_output_that_goes_with_it(
+    received: list[int], first: int | None
+) -> None:
+    interruptions = Interruptions()
+    interruptions.received.extend(received)
+    assert interruptions.first == first
+
+
 def test_the_second_interruption_kills_it_with_what_it_started(tmp_path: Path) -> None:
     watcher = Watcher(tmp_path)
 

@@ -221,7 +221,7 @@ def _train(run: LocalRun, console: Console, interruptions: Interruptions) -> int
             final = read_termination_log(folder / "termination-log")
             if final is not None:
                 display.progress(final)
-    return _conclude(run, console, final, status, interruptions.received, time.monotonic() - started)
+    return _conclude(run, console, final, status, interruptions.first, time.monotonic() - started)
 
 
 def _conclude(
@@ -229,7 +229,7 @@ def _conclude(
     console: Console,
     final: Progress | None,
     status: int,
-    signals: Sequence[int],
+    interruption: int | None,
     seconds: float,
 ) -> int:
     from detectron_trainer.command.local_run import LOG
@@ -238,9 +238,9 @@ def _conclude(
     if status == 0 and final is not None:
         show_result(console, final, run.output, seconds)
         return 0
-    if signals:
+    if interruption is not None:
         show_stop(console, final)
-        return EXIT_SIGNAL + signals[0]
+        return EXIT_SIGNAL + interruption
     show_failure(console, final, status, run.output / LOG)
     return EXIT_FAILED
 

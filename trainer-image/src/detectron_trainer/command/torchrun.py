@@ -44,6 +44,16 @@ class Interruptions:
         self.received.append(signal.SIGPIPE)
 
     @property
+    def first(self) -> int | None:
+        """What ended the run, None where nothing did.
+
+        A terminal that hangs up takes the output with it, and whoever writes may notice that first.
+        """
+        hung_up = signal.SIGHUP in self.received
+        causes = (number for number in self.received if not (hung_up and number == signal.SIGPIPE))
+        return next(causes, None)
+
+    @property
     def impatient(self) -> bool:
         """Whether Ctrl-C came twice; a closing session sends its own signals as often as it likes."""
         return self.received.count(signal.SIGINT) > 1
