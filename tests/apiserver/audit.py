@@ -37,7 +37,8 @@ def answers(log: Path, user: str) -> Iterator[Answer]:
     """All answers to a user so far, in their order; of a watch, that it began and that it ended."""
     for line in log.read_text().splitlines():
         event = json.loads(line)
-        if event["user"]["username"] != user:
+        # Who came with a token that is none has no name.
+        if event["user"].get("username") != user:
             continue
         target = event.get("objectRef", {})
         parts = (target.get("resource"), target.get("subresource"))
