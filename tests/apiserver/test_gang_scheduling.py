@@ -6,6 +6,7 @@ resource definition is real: it judges the PodGroup.
 
 import copy
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -89,6 +90,12 @@ def test_gangs_wait_for_quota_and_make_way_for_more_urgent_ones(space: Space) ->
     assert preempted["restarts"] == 0, "to be preempted is no failure"
     assert space.status("second")["phase"] == "Pending"
 
+    def gated_for_seconds() -> bool:
+        told = space.status("first")
+        since = datetime.fromisoformat(told["goodput"]["accountedTime"])
+        return "SchedulingGated" in str(told) and datetime.now(UTC) - since > timedelta(seconds=3)
+
+    space.wait(gated_for_seconds, "the preempted job to be held back for a while", timeout=60)
     space.suspend(True, "second")
     space.await_status("second", phase="Suspended", timeout=60)
     space.suspend(True, "hasty")
