@@ -59,8 +59,13 @@ def install_crd(plane: ControlPlane) -> None:
 
 def grant_rights(plane: ControlPlane) -> None:
     """Give the operator's user the rights that the chart gives to the operator, and no others."""
-    role = only(template({"userRoles": {"create": False}}), "ClusterRole")
+    role = operator_role()
     plane.kubectl.apply(role, _binding(role))
+
+
+def operator_role() -> Manifest:
+    """The chart's role for the operator in all namespaces."""
+    return only(template({"userRoles": {"create": False}}), "ClusterRole")
 
 
 def grant_lease(plane: ControlPlane, lease: str) -> None:

@@ -11,6 +11,9 @@ from types import TracebackType
 from tests.apiserver.api import Object
 from tests.cluster.waiting import wait_until
 
+DONE: Object = {"reason": "Completed", "message": "trained 100 iterations", "retryable": False}
+"""The verdict of a trainer that has trained all of its iterations."""
+
 
 def progress(iteration: int, of: int = 100, attempt: int = 0, **more: object) -> Object:
     """A progress document as the trainer writes them."""

@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.apiserver.conftest import StartOperator
-from tests.apiserver.fake_trainer import FakeTrainer, progress
+from tests.apiserver.fake_trainer import DONE, FakeTrainer, progress
 from tests.apiserver.space import Space
 
-DONE = {"reason": "Completed", "message": "trained 100 iterations", "retryable": False}
 JOBS = ("trains", "ends", "stops", "falls")
 ROUNDED = timedelta(seconds=2)
 """The times that are compared are whole seconds, as is the header that the operator's time comes from."""

@@ -3,12 +3,11 @@
 import itertools
 from collections import Counter
 
-from tests.apiserver.fake_trainer import progress
+from tests.apiserver.fake_trainer import DONE, progress
 from tests.apiserver.faulty_proxy import FaultyProxy, Request
 from tests.apiserver.operator_process import Operator
 from tests.apiserver.space import Space
 
-DONE = {"reason": "Completed", "message": "trained 100 iterations", "retryable": False}
 GANG = ("job-0-0", "job-0-1")
 
 

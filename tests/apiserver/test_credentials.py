@@ -10,18 +10,16 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.apiserver.api import Object
-from tests.apiserver.conftest import StartOperator
-from tests.apiserver.fake_trainer import progress
+from tests.apiserver.conftest import StartOperator, operator_role
+from tests.apiserver.fake_trainer import DONE, progress
 from tests.apiserver.faulty_proxy import FaultyProxy
 from tests.apiserver.operator_process import Operator
 from tests.apiserver.space import Space
-from tests.chart.helm import only, template
 from tests.cluster.controlplane import ControlPlane
 
 ACCOUNT = "the-operator"
 GANG = ("job-0-0", "job-0-1")
 OUTAGE = 10.0
-DONE = {"reason": "Completed", "message": "trained 100 iterations", "retryable": False}
 
 
 class Tokens:
@@ -30,7 +28,7 @@ class Tokens:
     def __init__(self, space: Space) -> None:
         self._api = space.api
         self._api.create("serviceaccounts", {"metadata": {"name": ACCOUNT}})
-        role = only(template({"userRoles": {"create": False}}), "ClusterRole")["metadata"]["name"]
+        role = operator_role()["metadata"]["name"]
         group, namespace = "rbac.authorization.k8s.io", self._api.namespace
         space.kubectl.apply(
             {

@@ -3,10 +3,8 @@
 import pytest
 
 from tests.apiserver.conftest import StartOperator
-from tests.apiserver.fake_trainer import FakeTrainer, progress
+from tests.apiserver.fake_trainer import DONE, FakeTrainer, progress
 from tests.apiserver.space import Space
-
-DONE = {"reason": "Completed", "message": "trained 100 iterations", "retryable": False}
 
 
 def work(**fields: object) -> dict[str, object]:

@@ -16,14 +16,13 @@ import yaml
 
 from tests.apiserver.api import ApiError, Object
 from tests.apiserver.conftest import CRD, StartOperator, fresh_space
-from tests.apiserver.fake_trainer import progress
+from tests.apiserver.fake_trainer import DONE, progress
 from tests.apiserver.faulty_proxy import FaultyProxy, Request
 from tests.apiserver.manifest_cases import GOOD
 from tests.apiserver.operator_process import Operator
 from tests.apiserver.space import Space
 from tests.cluster.controlplane import ControlPlane
 
-DONE = {"reason": "Completed", "message": "trained 100 iterations", "retryable": False}
 GANG = ("job-0-0", "job-0-1")
 SECOND_GANG = ("job-1-0", "job-1-1")
 BAD: dict[str, Object] = {"many": {"numNodes": 600}, "text": {"numNodes": "two"}}

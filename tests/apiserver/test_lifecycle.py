@@ -12,13 +12,12 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.apiserver.conftest import StartOperator
-from tests.apiserver.fake_trainer import FakeTrainer, progress
+from tests.apiserver.fake_trainer import DONE, FakeTrainer, progress
 from tests.apiserver.manifest_cases import GOOD
 from tests.apiserver.operator_process import Operator
 from tests.apiserver.space import Space
 
 VERDICT = {"reason": "NonFiniteLoss", "message": "loss_cls is nan at iteration 7", "retryable": False}
-DONE = {"reason": "Completed", "message": "trained 100 iterations", "retryable": False}
 GANG = ("job-0-0", "job-0-1")
 
 

@@ -9,14 +9,13 @@ from itertools import pairwise
 import pytest
 
 from tests.apiserver.conftest import StartOperator, grant_lease
-from tests.apiserver.fake_trainer import progress
+from tests.apiserver.fake_trainer import DONE, progress
 from tests.apiserver.faulty_proxy import FaultyProxy
 from tests.apiserver.operator_process import Operator
 from tests.apiserver.space import Space
 from tests.cluster.controlplane import ControlPlane
 
 OUTAGE = 30.0
-DONE = {"reason": "Completed", "message": "trained 100 iterations", "retryable": False}
 GANG = ("job-0-0", "job-0-1")
 
 

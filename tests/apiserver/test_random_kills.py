@@ -9,7 +9,7 @@ import pytest
 
 from tests.apiserver.api import ApiError, Object
 from tests.apiserver.conftest import fresh_space, install_crd
-from tests.apiserver.fake_trainer import progress
+from tests.apiserver.fake_trainer import DONE, progress
 from tests.apiserver.manifest_cases import GOOD
 from tests.apiserver.operator_process import Operator
 from tests.apiserver.space import Space
@@ -17,7 +17,6 @@ from tests.cluster.controlplane import ControlPlane
 from tests.cluster.kwok import FakeNodes
 
 JOBS, KILLS = 50, 200
-DONE = {"reason": "Completed", "message": "trained 100 iterations", "retryable": False}
 
 
 @pytest.mark.timeout(600)

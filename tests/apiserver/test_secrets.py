@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tests.apiserver.conftest import StartOperator
-from tests.apiserver.fake_trainer import progress
+from tests.apiserver.fake_trainer import DONE, progress
 from tests.apiserver.operator_process import Operator
 from tests.apiserver.space import Space
 
@@ -29,7 +29,6 @@ SPEC: dict[str, Any] = {
     "metrics": {"tls": {"secretName": "metrics"}},
 }
 INVALID = {"numProcPerNode": 2, "resourcesPerNode": {"limits": {"nvidia.com/gpu": 4}}}
-DONE = {"reason": "Completed", "message": "trained 100 iterations", "retryable": False}
 
 
 def test_no_secret_leaves_its_place(space: Space, start_operator: StartOperator) -> None:

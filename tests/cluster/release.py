@@ -88,7 +88,7 @@ class Release:
 
     def pod(self) -> Any:
         """The pod of the operator that leads, as the API server shows it."""
-        return self.kubectl.get("pod", self.holder().partition("_")[0])
+        return self.kubectl.get("pod", self._leader())
 
     def holder(self) -> str:
         """Who holds the Lease: pod name and process; waits until somebody does."""
@@ -101,25 +101,18 @@ class Release:
         if not variables:
             yield
             return
-        deployment = f"deployment/{NAME}"
         given = [f"{name}={value}" for name, value in variables.items()]
         try:
-            self.kubectl("set", "env", deployment, *given)
-            self.kubectl("rollout", "status", deployment, "--timeout=120s", timeout=130)
+            self._roll_out("set", "env", *given)
             yield
         finally:
-            self.kubectl("rollout", "undo", deployment)
-            self.kubectl("rollout", "status", deployment, "--timeout=120s", timeout=130)
+            self._roll_out("rollout", "undo")
 
     def restart(self) -> None:
         """Put new operators in the place of all, and wait until one of them leads."""
-        deployment = f"deployment/{NAME}"
-        self.kubectl("rollout", "restart", deployment)
-        self.kubectl("rollout", "status", deployment, "--timeout=120s", timeout=130)
-        pods = self.kubectl("get", "pods", "--selector", SELECTOR, "-o", "name")
-        wait_until(
-            lambda: f"pod/{self.holder().partition('_')[0]}" in pods.split(), 60, "a new one to lead", 0.3
-        )
+        self._roll_out("rollout", "restart")
+        pods = self.kubectl("get", "pods", "--selector", SELECTOR, "-o", "name").split()
+        wait_until(lambda: f"pod/{self._leader()}" in pods, 60, "a new one to lead", 0.3)
 
     def kill(self) -> str:
         """SIGKILL the operator that leads; where the nodes are not ours, force its pod's deletion.
@@ -138,6 +131,16 @@ class Release:
     def wait_replaced(self, killed: str) -> None:
         """Wait until another operator than the killed one leads."""
         wait_until(lambda: self.holder() != killed, 120, "another operator to lead", 0.3)
+
+    def _leader(self) -> str:
+        """The name of the pod that holds the Lease."""
+        return self.holder().partition("_")[0]
+
+    def _roll_out(self, command: str, subcommand: str, *values: str) -> None:
+        """Change the operators' deployment by kubectl, and wait until all of them are of the new kind."""
+        deployment = f"deployment/{NAME}"
+        self.kubectl(command, subcommand, deployment, *values)
+        self.kubectl("rollout", "status", deployment, "--timeout=120s", timeout=130)
 
     def _rendered(self, kind: str, value: str) -> list[dict[str, Any]]:
         rendered = self._helm("template", NAME, str(CHART), f"--set={value}")

@@ -125,7 +125,7 @@ def join(environment: Mapping[str, str], device_type: str) -> Iterator[World]:
     dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=STEP_TIMEOUT)
     control = dist.new_group(backend="gloo", timeout=CONTROL_TIMEOUT)
     create_local_process_group(local_size)
-    yield World(
+    world = World(
         rank=rank,
         size=size,
         local_rank=local_rank,
@@ -134,7 +134,8 @@ def join(environment: Mapping[str, str], device_type: str) -> Iterator[World]:
         control=control,
         store=store,
     )
-    if dist.is_initialized():
+    yield world
+    if world.can_talk:
         dist.destroy_process_group()
 
 

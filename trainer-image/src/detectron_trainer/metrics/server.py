@@ -112,14 +112,11 @@ def _application(registry: CollectorRegistry, board: ProgressBoard | None) -> WS
             return metrics(environ, start_response)
         if path == "/healthz":
             # Told to the kubelet, which reaches the pod where the operator may not.
-            if board is not None and board.snapshot().stands_still:
-                return _answer(
-                    start_response,
-                    HTTPStatus.SERVICE_UNAVAILABLE,
-                    "text/plain; charset=utf-8",
-                    "no progress\n",
-                )
-            return _answer(start_response, HTTPStatus.OK, "text/plain; charset=utf-8", "ok\n")
+            stuck = board is not None and board.snapshot().stands_still
+            status, text = (
+                (HTTPStatus.SERVICE_UNAVAILABLE, "no progress\n") if stuck else (HTTPStatus.OK, "ok\n")
+            )
+            return _answer(start_response, status, "text/plain; charset=utf-8", text)
         if path == "/progress" and board is not None:
             return _answer(start_response, HTTPStatus.OK, "application/json", board.snapshot().to_json())
         return _answer(start_response, HTTPStatus.NOT_FOUND, "text/plain; charset=utf-8", "not found\n")
